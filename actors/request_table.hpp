@@ -1,0 +1,57 @@
+// The calls an interpreter has taken and not answered yet: who asked, under which number.
+// Why: however an interpreter ends, every caller gets an answer (invariant I5).
+// Threads: owner only.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "runtime/guest.hpp"
+
+namespace Atoll {
+
+class request_table {
+ public:
+  struct request {
+    interpreter_id from{};
+    call_id call = 0;
+  };
+
+  request_id open(interpreter_id from, call_id call) {
+    if (free_.empty()) {
+      entries_.push_back({from, call});
+      return entries_.size();
+    }
+    const request_id id = free_.back();
+    free_.pop_back();
+    entries_[id - 1] = {from, call};
+    return id;
+  }
+
+  /// Who waits for the answer; the request is closed. Nothing when it was answered before.
+  std::optional<request> close(request_id id) {
+    if (id == no_request || id > entries_.size() || entries_[id - 1].call == 0) return std::nullopt;
+    const request r = entries_[id - 1];
+    entries_[id - 1].call = 0;
+    free_.push_back(id);
+    return r;
+  }
+  /// As close(), but the request stays open.
+  std::optional<request> find(request_id id) const {
+    if (id == no_request || id > entries_.size() || entries_[id - 1].call == 0) return std::nullopt;
+    return entries_[id - 1];
+  }
+
+  std::vector<request> close_all() {
+    std::vector<request> all;
+    for (request_id id = 1; id <= entries_.size(); ++id)
+      if (auto r = close(id)) all.push_back(*r);
+    return all;
+  }
+
+ private:
+  std::vector<request> entries_;  // call 0: free
+  std::vector<request_id> free_;
+};
+
+}  // namespace Atoll

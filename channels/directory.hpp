@@ -1,0 +1,75 @@
+// Who lives in this runtime: ids, names, inboxes; and what the dead still stand for.
+// Why: a message finds its receiver by id; ids are never used twice, so a lookup can fail but never mislead.
+// Ownership: one per runtime; interpreters, host references and disposals share it and keep it alive.
+// Threads: any thread.
+// Invariants: (1) ids grow, from 1. (2) a name has one living bearer. (3) a tombstone stands while loans of a dead
+//                 holder are out: the credit it pins goes home with the last of them (rule 4 outlives the holder).
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "channels/inbox.hpp"
+#include "runtime/host.hpp"
+
+namespace Atoll {
+
+/// What a dead holder still pins: credit that borrowers lean on.
+struct tombstone {
+  object_id id;
+  std::uint32_t credit = 0;
+  std::uint32_t loans_out = 0;
+  std::vector<interpreter_id> owed;  // whom the dead holder itself still owes a loan
+};
+
+class directory {
+ public:
+  /// Closes TCP connections that were on their way to an interpreter that is gone; set once by the system.
+  std::function<void(std::uint64_t connection)> close_connection = [](std::uint64_t) {};
+
+  interpreter_id next_id() noexcept { return interpreter_id{last_id_.fetch_add(1, std::memory_order_relaxed) + 1}; }
+
+  /// Enters an interpreter as starting. False when its name is taken.
+  bool enter(interpreter_id id, std::string name, interpreter_id parent, inbox_ptr box);
+  void set_state(interpreter_id id, run_state state);
+  /// The interpreter is gone: its name is free, its inbox is found no more.
+  void leave(interpreter_id id, std::vector<tombstone> pinned);
+
+  inbox_ptr find(interpreter_id id) const;
+  std::optional<interpreter_info> look_up(interpreter_id id) const;
+  std::optional<interpreter_info> find(std::string_view name) const;
+  /// By id.
+  std::vector<interpreter_info> list() const;
+  std::size_t size() const;
+
+  /// A loan came back to a dead holder. Answers its tombstone when that was the last loan on it.
+  std::optional<tombstone> return_loan(interpreter_id holder, const object_id& id, std::uint32_t loans);
+  std::size_t tombstones() const;
+
+  /// Messages nobody read.
+  void count_dead_letter() noexcept { dead_letters_.fetch_add(1, std::memory_order_relaxed); }
+  std::uint64_t dead_letters() const noexcept { return dead_letters_.load(std::memory_order_relaxed); }
+
+ private:
+  struct entry {
+    inbox_ptr box;
+    std::string name;
+    interpreter_id parent{};
+    run_state state = run_state::starting;
+  };
+  static interpreter_info info(interpreter_id id, const entry& e) { return {id, e.name, e.parent, e.state}; }
+
+  mutable std::shared_mutex mutex_;
+  std::unordered_map<interpreter_id, entry> living_;
+  std::unordered_map<std::string, interpreter_id> names_;
+  std::unordered_map<interpreter_id, std::vector<tombstone>> dead_;
+  std::atomic<std::uint64_t> last_id_{0};
+  std::atomic<std::uint64_t> dead_letters_{0};
+};
+
+}  // namespace Atoll

@@ -1,0 +1,25 @@
+// What happens to messages that nobody will read: their credit goes home, their callers get an answer.
+// Why: CAF deletes messages to a dead actor silently; here nothing is lost (DESIGN rule 8, invariant I5).
+// Threads: any thread; no heap is touched.
+//
+// For each record of an envelope whose receiver is gone:
+//   1. every reference in it returns its credit to its owner, or its loan to its lender; connections are closed;
+//   2. a call is answered `interpreter_gone`, a monitor is told `down`, a job is abandoned;
+//   3. of the protocol: a credit request is answered with a grant of 0, a grant goes back to its owner, a loan return
+//      goes to the tombstone; a decref to a dead owner means nothing any more.
+#pragma once
+
+#include "channels/directory.hpp"
+
+namespace Atoll {
+
+/// Pushes the envelope; whatever the inbox turns out to be too dead to read is disposed of.
+void deliver(inbox& to, envelope_ptr e, directory& where);
+
+/// Disposes of an envelope that was addressed to `receiver`, which is gone.
+void dispose(envelope_ptr e, interpreter_id receiver, directory& where);
+
+/// Disposes of everything left in a closed inbox.
+void dispose_leftovers(inbox& closed, directory& where);
+
+}  // namespace Atoll

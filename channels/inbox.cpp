@@ -1,0 +1,58 @@
+#include "channels/inbox.hpp"
+
+#include <new>
+
+namespace Atoll {
+
+inbox::~inbox() {
+  while (envelope_ptr e = take()) {
+  }
+}
+
+bool inbox::push(envelope_ptr e) {
+  // seq_cst: pairs with handled(), see await_room().
+  backlog_.fetch_add(e->count(), std::memory_order_seq_cst);
+  if (!queue_.push(e.get())) throw std::bad_alloc();
+  e.release();
+  return wake();
+}
+
+bool inbox::wake() noexcept {
+  switch (turn_.signal()) {
+    case turn_state::signalled::schedule: waker_->schedule(); return true;
+    case turn_state::signalled::noted: return true;
+    case turn_state::signalled::closed: break;
+  }
+  return false;
+}
+
+std::size_t inbox::backlog() const noexcept {
+  const std::int64_t n = backlog_.load(std::memory_order_relaxed);
+  return n > 0 ? static_cast<std::size_t>(n) : 0;
+}
+
+bool inbox::await_room(interpreter_id sender) {
+  const std::scoped_lock lock(crowd_mutex_);
+  // Either this load sees the owner's subtraction, or the owner's load in handled() sees the flag: both are seq_cst, and
+  // each thread writes before it reads.
+  crowd_waits_.store(true, std::memory_order_seq_cst);
+  if (turn_.is_closed() || backlog_.load(std::memory_order_seq_cst) <= high_water_ / 2) return true;
+  crowd_.push_back(sender);
+  return false;
+}
+
+envelope_ptr inbox::take() {
+  envelope* e = nullptr;
+  queue_.pop(e);
+  return envelope_ptr(e);
+}
+
+std::vector<interpreter_id> inbox::handled(std::uint32_t messages) {
+  const std::int64_t left = backlog_.fetch_sub(messages, std::memory_order_seq_cst) - messages;
+  if (left > high_water_ / 2 || !crowd_waits_.load(std::memory_order_seq_cst)) return {};
+  const std::scoped_lock lock(crowd_mutex_);
+  crowd_waits_.store(false, std::memory_order_seq_cst);
+  return std::exchange(crowd_, {});
+}
+
+}  // namespace Atoll

@@ -1,0 +1,81 @@
+// An interpreter's incoming queue: any thread pushes envelopes, the owner takes them in its turn.
+// Why: Boost.Lockfree's queue, filled in batches, with one wake-up for any number of senders (turn_state).
+// Ownership: shared by everyone who ever sent to it; it outlives its interpreter as a closed shell.
+// Threads: push(), backlog(), await_room() any thread; take(), handled(), close() the owner's turn.
+// Invariants: (1) an envelope pushed is either taken by the owner, or left over after close() and given back to exactly
+//                 one of the threads that find it (take_leftover()).
+//             (2) envelopes of one sender come out in the order pushed.
+//             (3) backlog() counts the messages pushed and not handled; it never drops below 0.
+#pragma once
+
+#include <atomic>
+#include <boost/lockfree/queue.hpp>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
+#include <mutex>
+#include <vector>
+
+#include "channels/envelope.hpp"
+#include "channels/turn_state.hpp"
+
+namespace Atoll {
+
+/// How an inbox gets its owner to run.
+class waker {
+ public:
+  /// Any thread. Called once for each turn_state::signalled::schedule.
+  virtual void schedule() noexcept = 0;
+
+ protected:
+  ~waker() = default;
+};
+
+class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_counter> {
+ public:
+  /// `high_water`: messages waiting above which senders are asked to wait.
+  inbox(interpreter_id id, std::size_t high_water) : id_(id), high_water_(static_cast<std::int64_t>(high_water)) {}
+  ~inbox();
+
+  interpreter_id id() const noexcept { return id_; }
+  /// Once, before the first push.
+  void set_waker(waker& w) noexcept { waker_ = &w; }
+
+  /// Hands an envelope over. False when the inbox is closed: the caller then disposes of whatever take_leftover() gives.
+  [[nodiscard]] bool push(envelope_ptr e);
+  /// Gives the owner a turn without a message. False when closed.
+  bool wake() noexcept;
+
+  bool crowded() const noexcept { return backlog_.load(std::memory_order_relaxed) > high_water_; }
+  std::size_t backlog() const noexcept;
+  /// Any thread: after this inbox was seen crowded(), `sender` wants a room record. True: there is room already, and
+  /// nothing was noted.
+  bool await_room(interpreter_id sender);
+
+  // -- the owner's turn --------------------------------------------------------------------------------------------
+  turn_state& turn() noexcept { return turn_; }
+  const turn_state& turn() const noexcept { return turn_; }
+  envelope_ptr take();
+  /// `messages` were handled. Answers the senders that wait for room, when there is room again.
+  std::vector<interpreter_id> handled(std::uint32_t messages);
+
+  /// No more envelopes from here on. What is inside is left over.
+  void close() noexcept { turn_.close(); }
+  /// After close(), any thread: an envelope nobody will read, or null.
+  envelope_ptr take_leftover() { return take(); }
+
+ private:
+  const interpreter_id id_;
+  const std::int64_t high_water_;
+  waker* waker_ = nullptr;
+  turn_state turn_;
+  // Owner and senders: relaxed counts; the await_room()/handled() pair is seq_cst.
+  std::atomic<std::int64_t> backlog_{0};
+  std::atomic<bool> crowd_waits_{false};
+  boost::lockfree::queue<envelope*> queue_{1};
+  std::mutex crowd_mutex_;
+  std::vector<interpreter_id> crowd_;  // under crowd_mutex_
+};
+
+using inbox_ptr = boost::intrusive_ptr<inbox>;
+
+}  // namespace Atoll

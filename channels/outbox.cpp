@@ -1,0 +1,73 @@
+#include "channels/outbox.hpp"
+
+#include "channels/disposal.hpp"
+
+namespace Atoll {
+
+namespace {
+constexpr std::size_t full_bytes = 16 * 1024;
+constexpr std::size_t lanes_kept = 256;
+}  // namespace
+
+outbox::~outbox() { flush(); }
+
+wire_writer& outbox::open(interpreter_id to, record_kind kind) {
+  open_ = last_ != nullptr && last_->to == to ? last_ : &lane_to(to);
+  last_ = open_;
+  open_start_ = open_record(open_->writer, kind);
+  return open_->writer;
+}
+
+send_status outbox::commit() {
+  lane& l = *open_;
+  if (l.writer.failed()) return send_status::no_memory;
+  if (l.box == nullptr) return send_status::gone;
+  close_record(l.writer, open_start_);
+  l.writer.count_record();
+  ++messages_;
+  open_ = nullptr;
+  if (!l.touched) {
+    l.touched = true;
+    touched_.push_back(&l);
+  }
+  if (l.writer.size() >= full_bytes) send(l);
+  return l.box->crowded() ? send_status::crowded : send_status::sent;
+}
+
+void outbox::rollback(record_visitor& visitor) {
+  wire_writer& w = open_->writer;
+  const std::uint8_t* start = w.data() + open_start_;
+  if (w.size() >= open_start_ + record_header_bytes) {
+    record r{static_cast<record_kind>(*start), {start + record_header_bytes, w.data() + w.size()}};
+    walk_record(r, visitor);
+  }
+  w.truncate(open_start_);
+  open_ = nullptr;
+}
+
+void outbox::flush() {
+  // send() may dispose of messages to the dead, but never touches this outbox.
+  for (lane* l : touched_) {
+    if (!l->writer.empty()) send(*l);
+    l->touched = false;
+  }
+  touched_.clear();
+  if (lanes_.size() > lanes_kept) {
+    std::erase_if(lanes_, [](const auto& kv) { return kv.second->box == nullptr || kv.second->box->turn().is_closed(); });
+    last_ = nullptr;
+  }
+}
+
+void outbox::send(lane& l) { deliver(*l.box, l.writer.take(), directory_); }
+
+inbox_ptr outbox::receiver(interpreter_id to) { return lane_to(to).box; }
+
+outbox::lane& outbox::lane_to(interpreter_id to) {
+  std::unique_ptr<lane>& l = lanes_[to];
+  if (l == nullptr) l = std::make_unique<lane>(from_, to, directory_.find(to));
+  else if (l->box == nullptr) l->box = directory_.find(to);
+  else if (l->box->turn().is_closed() && l->writer.empty()) l->box = nullptr;
+  return *l;
+}
+
+}  // namespace Atoll

@@ -1,0 +1,167 @@
+// The outside world as a guest sees it: send, call, reply, references, timers, spawn, TCP.
+// Why: guests depend on this page alone; the shell implements it with inboxes and CAF, a test with vectors.
+// Ownership: the shell; it outlives the guest.
+// Threads: owner only, in the owner's turn. controls() alone may be read at any time by the owner's thread.
+// Invariants: (1) between open_message() and commit() or rollback() no other message is opened.
+//             (2) a message that was rolled back never happened: the credit its references took is put back.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "runtime/exports.hpp"
+#include "runtime/guest.hpp"
+#include "runtime/heap.hpp"
+#include "runtime/imports.hpp"
+
+namespace Atoll {
+
+using clock_type = std::chrono::steady_clock;
+using time_point = clock_type::time_point;
+
+/// How a send went.
+enum class send_status : std::uint8_t {
+  sent,
+  crowded,    // sent, but the receiver is over its high-water mark: the sending task should wait (host::await_room)
+  no_memory,  // not sent: no memory for the envelope
+  gone,       // not sent: no such interpreter, or it ended. What it carried is put back.
+};
+
+enum class run_state : std::uint8_t { starting, running, stopping, gone };
+const char* name_of(run_state state) noexcept;
+
+/// What may be said about an interpreter at its birth.
+struct spawn_options {
+  std::string name;                    // empty: none; otherwise unique among the living
+  std::size_t memory = 0;              // byte limit of its heap; 0: none
+  std::string language = "lua";        // which guest
+};
+
+/// What a listing shows of an interpreter.
+struct interpreter_info {
+  interpreter_id id{};
+  std::string name;
+  interpreter_id parent{};
+  run_state state{};
+};
+
+/// Requests that reach a guest in the middle of its work; a guest looks at them after tick().
+struct controls {
+  bool yield = false;      // the turn has lasted long enough: suspend the running task if that is possible
+  bool interrupt = false;  // fail the running task with errc::interrupted
+  bool kill = false;       // fail every task with errc::killed, now
+};
+
+enum class log_level : std::uint8_t { debug, info, warn, error };
+
+class host {
+ public:
+  host() = default;
+  host(const host&) = delete;
+  host& operator=(const host&) = delete;
+
+  virtual interpreter_id id() const noexcept = 0;
+  virtual const std::string& name() const noexcept = 0;
+  virtual heap& memory() noexcept = 0;
+  virtual export_table& exports() noexcept = 0;
+  virtual import_table& imports() noexcept = 0;
+
+  // -- messages ---------------------------------------------------------------------------------------------------
+  /// Opens a record for another interpreter (or this one). The caller writes the record's body (runtime/records.hpp).
+  virtual wire_writer& open_message(interpreter_id to, record_kind kind) = 0;
+  /// Ends the record; it goes out at the end of the turn, or when its envelope is full.
+  virtual send_status commit() = 0;
+  /// Takes the record back, with the credit its references carried.
+  virtual void rollback() = 0;
+
+  /// A call's number for the body of call, eval, invoke, stop or stats; its end comes as resume(token, values|failed).
+  virtual call_id open_call(guest_word token) = 0;
+  /// Nobody waits for this call any more (a timeout, a dropped future): a late answer is thrown away, its credit goes
+  /// home.
+  virtual void forget_call(call_id call) = 0;
+  /// Asks for resume(token, room) when `receiver` has room again.
+  virtual void await_room(interpreter_id receiver, guest_word token) = 0;
+
+  /// Opens the answer to a request; values follow, then commit(). A refused answer is rolled back and answered with
+  /// reply_error instead.
+  virtual wire_writer& open_reply(request_id request) = 0;
+  virtual void reply_error(request_id request, const error& why) = 0;
+
+  // -- references -------------------------------------------------------------------------------------------------
+  /// A reference read from a message. One's own object comes home as its word; another's becomes an import with one
+  /// use for the caller. Nothing when the id is one's own but stale.
+  struct received {
+    bool own = false;
+    guest_word object = 0;             // own
+    import_table::index import = import_table::none;
+  };
+  virtual std::optional<received> receive_reference(const wire_ref& ref) = 0;
+
+  // -- time -------------------------------------------------------------------------------------------------------
+  virtual time_point now() const noexcept = 0;
+  /// resume(token, timer) once, at or after `when`. The number cancels it.
+  virtual std::uint64_t set_timer(time_point when, guest_word token) = 0;
+  virtual void cancel_timer(std::uint64_t timer) = 0;
+
+  // -- interpreters -----------------------------------------------------------------------------------------------
+  /// Starts a child. Its id is known at once; resume(token, values) when its chunk has returned, failed when it could
+  /// not start. `write_args` encodes the chunk's arguments (it may be empty) and answers false to give up: the spawn
+  /// then never happened and the answer is not_shareable.
+  virtual result<interpreter_id> spawn(const spawn_options& options, const source& from,
+                                       const std::function<bool(wire_writer&)>& write_args, guest_word token) = 0;
+  /// resume(token, down) once, when `target` ends or if it already has.
+  virtual void monitor(interpreter_id target, guest_word token) = 0;
+  virtual void demonitor(interpreter_id target, guest_word token) = 0;
+  virtual void interrupt(interpreter_id target) = 0;
+  virtual void kill(interpreter_id target) = 0;
+  virtual std::optional<interpreter_info> look_up(interpreter_id target) const = 0;
+  virtual std::optional<interpreter_info> find(std::string_view name) const = 0;
+  virtual std::vector<interpreter_info> list() const = 0;
+
+  // -- TCP --------------------------------------------------------------------------------------------------------
+  /// Listens on "address:port" (port 0: any free one); resume(token, accepted) for each connection. Answers the
+  /// listener's number, and the address it got.
+  struct listening {
+    std::uint64_t listener = 0;
+    std::string address;
+  };
+  virtual result<listening> listen(const std::string& address, guest_word token) = 0;
+  virtual void close_listener(std::uint64_t listener) = 0;
+  /// Connects without holding the thread: resume(token, accepted) with the connection, or failed.
+  virtual void connect(const std::string& address, guest_word token) = 0;
+  /// This interpreter takes the connection: data, closed and drained come to `token` from now on.
+  virtual void adopt_connection(std::uint64_t connection, guest_word token) = 0;
+  /// The connection is about to move to another interpreter: no events come here any more.
+  virtual void give_up_connection(std::uint64_t connection) = 0;
+  /// Queues bytes; false when they pile up (over a high-water mark): resume(token, drained) comes when they are out.
+  virtual bool write(std::uint64_t connection, std::string_view bytes) = 0;
+  /// Closes after everything written has gone out.
+  virtual void close_connection(std::uint64_t connection) = 0;
+
+  // -- the rest ---------------------------------------------------------------------------------------------------
+  /// What asks for the guest's attention right now. Cheap: an atomic load.
+  virtual controls pending_controls() const noexcept = 0;
+  /// Exit handlers asked for by run_exit_handlers() are done.
+  virtual void exited() = 0;
+  /// Ends the program with this status, in order: finalization begins.
+  virtual void request_exit(int status) = 0;
+  virtual void log(log_level level, std::string_view text) = 0;
+  /// A finalizer or exit handler ran; `failure` when it failed (it is reported, nothing else stops).
+  virtual void count_finalizer(const error* failure) = 0;
+
+  /// Figures of this interpreter by name (heap_bytes, turns, ...: DESIGN section 13), and of all summed.
+  using figures = std::vector<std::pair<std::string, double>>;
+  virtual figures stats() const = 0;
+  virtual figures system_stats() const = 0;
+
+ protected:
+  ~host() = default;
+};
+
+/// Makes the guest of one interpreter, in its first turn.
+using guest_factory = std::function<std::unique_ptr<guest>(host&)>;
+
+}  // namespace Atoll

@@ -1,0 +1,165 @@
+#include "runtime/imports.hpp"
+
+namespace Atoll {
+
+import_table::index import_table::receive(const wire_ref& ref) {
+  index i = find(ref.id);
+  if (i == none) i = insert(ref.id);
+  entry& e = entries_[i];
+  ++e.uses;
+  if (ref.credit > 0) {
+    e.credit += ref.credit;
+    e.pending = false;
+    pay_back(e);
+    if (e.credit > policy_.cap) {
+      const std::uint32_t surplus = e.credit / 2;
+      e.credit -= surplus;
+      queue_.push_back({protocol_message::kind::decref, surplus, e.id.owner, e.id});
+    }
+  } else if (e.credit > 0) {
+    queue_.push_back({protocol_message::kind::loan_return, 1, ref.lender, e.id});
+  } else {
+    e.pending = true;
+    if (!e.owed) e.owed = std::make_unique<std::vector<interpreter_id>>();
+    e.owed->push_back(ref.lender);
+    request_credit(e);
+  }
+  return i;
+}
+
+void import_table::drop_use(index i) {
+  if (--entries_[i].uses == 0) settle(i);
+}
+
+wire_ref import_table::give(index i) {
+  entry& e = entries_[i];
+  if (e.pending || e.credit < 2) return lend(e);
+  const std::uint32_t half = e.credit / 2;
+  e.credit -= half;
+  if (e.credit <= policy_.low) request_credit(e);
+  return {e.id, half, {}};
+}
+
+wire_ref import_table::give_target(index i) {
+  entry& e = entries_[i];
+  if (e.pending || e.credit < 2) return lend(e);
+  --e.credit;
+  if (e.credit <= policy_.low) request_credit(e);
+  return {e.id, 1, {}};
+}
+
+wire_ref import_table::lend(entry& e) {
+  ++e.loans_out;
+  if (!e.pending) request_credit(e);
+  return {e.id, 0, holder_};
+}
+
+void import_table::on_grant(const object_id& id, std::uint32_t credit) {
+  const index i = find(id);
+  if (i == none) {
+    // Asked for, then let go before the answer: it goes straight home.
+    if (credit > 0) queue_.push_back({protocol_message::kind::decref, credit, id.owner, id});
+    return;
+  }
+  entry& e = entries_[i];
+  e.requested = false;
+  e.credit += credit;
+  e.pending = false;
+  pay_back(e);
+  if (e.uses == 0) settle(i);
+}
+
+void import_table::on_loan_return(const object_id& id, std::uint32_t loans) {
+  const index i = find(id);
+  if (i == none) return;
+  entry& e = entries_[i];
+  e.loans_out -= loans < e.loans_out ? loans : e.loans_out;
+  if (e.uses == 0) settle(i);
+}
+
+void import_table::drop_all_uses() {
+  for (index i = 0; i < entries_.size(); ++i) {
+    if (!entries_[i].used) continue;
+    entries_[i].uses = 0;
+    settle(i);
+  }
+}
+
+void import_table::settle(index i) {
+  entry& e = entries_[i];
+  if (e.uses > 0 || e.loans_out > 0 || e.pending) return;
+  if (e.credit > 0) queue_.push_back({protocol_message::kind::decref, e.credit, e.id.owner, e.id});
+  ++releases_;
+  erase(i);
+}
+
+void import_table::request_credit(entry& e) {
+  if (e.requested) return;
+  e.requested = true;
+  queue_.push_back({protocol_message::kind::credit_request, 0, e.id.owner, e.id});
+}
+
+void import_table::pay_back(entry& e) {
+  if (!e.owed) return;
+  for (interpreter_id lender : *e.owed) queue_.push_back({protocol_message::kind::loan_return, 1, lender, e.id});
+  e.owed.reset();
+}
+
+import_table::index import_table::find(const object_id& id) const noexcept {
+  if (buckets_.empty()) return none;
+  for (std::size_t b = bucket_of(id);; b = (b + 1) & mask_) {
+    const index i = buckets_[b];
+    if (i == none) return none;
+    if (entries_[i].id == id) return i;
+  }
+}
+
+import_table::index import_table::insert(const object_id& id) {
+  if (buckets_.empty() || (live_ + 1) * 4 > buckets_.size() * 3) rehash(buckets_.empty() ? 16 : buckets_.size() * 2);
+  index i = free_;
+  if (i == none) {
+    i = static_cast<index>(entries_.size());
+    entries_.emplace_back();
+  } else {
+    free_ = entries_[i].next_free;
+  }
+  entries_[i].id = id;
+  entries_[i].used = true;
+  ++live_;
+  std::size_t b = bucket_of(id);
+  while (buckets_[b] != none) b = (b + 1) & mask_;
+  buckets_[b] = i;
+  return i;
+}
+
+void import_table::erase(index i) {
+  std::size_t hole = bucket_of(entries_[i].id);
+  while (buckets_[hole] != i) hole = (hole + 1) & mask_;
+  // Backward shift: pull later entries of the run into the hole, unless that would put them before their own bucket.
+  for (std::size_t b = (hole + 1) & mask_; buckets_[b] != none; b = (b + 1) & mask_) {
+    const std::size_t home = bucket_of(entries_[buckets_[b]].id);
+    if (((b - home) & mask_) >= ((b - hole) & mask_)) {
+      buckets_[hole] = buckets_[b];
+      hole = b;
+    }
+  }
+  buckets_[hole] = none;
+  entry fresh;
+  fresh.next_free = free_;
+  entries_[i] = std::move(fresh);
+  free_ = i;
+  --live_;
+}
+
+void import_table::rehash(std::size_t buckets) {
+  buckets_.assign(buckets, none);
+  mask_ = buckets - 1;
+  for (index i = 0; i < entries_.size(); ++i) {
+    if (!entries_[i].used) continue;
+    std::size_t b = bucket_of(entries_[i].id);
+    while (buckets_[b] != none) b = (b + 1) & mask_;
+    buckets_[b] = i;
+  }
+}
+
+}  // namespace Atoll

@@ -1,0 +1,121 @@
+// The holder's side of the reference protocol: which objects of others this interpreter holds, with what credit.
+// Why: see exports.hpp. A holder passes references on out of its own credit; letting go is one decref per owner and turn.
+// Ownership: one table per interpreter, part of its C++ shell: however a guest ends, its releases go out (rule 9).
+// Threads: owner only. Host threads share the host's table under a lock (actors/host_refs.hpp).
+// Invariants: (1) an entry lives while it has uses, loans out, or waits for credit (pending).
+//             (2) a holder that is not pending and not lost keeps at least 1 credit until it settles.
+//             (3) an object has one entry, however often it arrives: receipts merge (rule 5).
+//             (4) whatever leaves an entry leaves through the outgoing queue: decrefs, requests and loan returns.
+//
+// How an entry settles, in order (settle()):
+//   1. uses are 0: no proxy, handle or call in flight needs it;
+//   2. no loan is out: no borrower leans on it (rule 4);
+//   3. it is not pending: the lenders it borrowed from got their loans back;
+//   4. its credit goes to the release queue, and the entry is free.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "runtime/credit.hpp"
+#include "runtime/wire.hpp"
+
+namespace Atoll {
+
+/// One word of the protocol on its way out. Decrefs are merged per owner when they are sent.
+struct protocol_message {
+  enum class kind : std::uint8_t { decref, credit_request, loan_return };
+  kind what{};
+  std::uint32_t count = 0;      // decref: credit; loan_return: loans
+  interpreter_id to{};          // the owner, or the lender
+  object_id id;
+};
+
+class import_table {
+ public:
+  using index = std::uint32_t;
+  static constexpr index none = ~index{0};
+
+  explicit import_table(interpreter_id holder, credit_policy policy = {}) : holder_(holder), policy_(policy) {}
+
+  /// Rules 4, 5: a reference arrived. The caller gets one use of the entry.
+  index receive(const wire_ref& ref);
+
+  void add_use(index i) noexcept { ++entries_[i].uses; }
+  /// Rule 6: one local use is over; with the last one the entry settles.
+  void drop_use(index i);
+
+  /// Rules 2 to 4: credit, or a loan, for an occurrence of this reference in a message to another holder.
+  wire_ref give(index i);
+  /// The same for the target of a call: one credit, as it goes home at once (rule 7).
+  wire_ref give_target(index i);
+
+  /// The owner granted credit (0: it knows the object no more).
+  void on_grant(const object_id& id, std::uint32_t credit);
+  /// A borrower returned loans.
+  void on_loan_return(const object_id& id, std::uint32_t loans);
+
+  index find(const object_id& id) const noexcept;
+  const object_id& id_of(index i) const noexcept { return entries_[i].id; }
+  std::uint32_t credit_of(index i) const noexcept { return entries_[i].credit; }
+  std::uint32_t loans_of(index i) const noexcept { return entries_[i].loans_out; }
+  bool pending(index i) const noexcept { return entries_[i].pending; }
+
+  /// The guest's word for an entry (its proxy), 0 when it has none. Reset when the entry is freed.
+  guest_word& word(index i) noexcept { return entries_[i].word; }
+
+  /// What waits to be sent. The shell takes it at the end of a turn, or when queued() grows large.
+  std::size_t queued() const noexcept { return queue_.size(); }
+  std::vector<protocol_message>& queue() noexcept { return queue_; }
+
+  /// Rule 9: every use is over, at once; for interpreters whose guest is closed.
+  void drop_all_uses();
+
+  std::size_t size() const noexcept { return live_; }
+  std::uint64_t releases() const noexcept { return releases_; }
+
+  /// Calls f(object_id, credit, loans_out) for every entry.
+  template <class F>
+  void for_each(F&& f) const {
+    for (const entry& e : entries_)
+      if (e.used) f(e.id, e.credit, e.loans_out);
+  }
+
+ private:
+  struct entry {
+    object_id id;
+    std::uint32_t credit = 0;
+    std::uint32_t loans_out = 0;
+    std::uint32_t uses = 0;
+    index next_free = none;
+    bool used = false;
+    bool pending = false;    // borrowed: no credit of its own yet
+    bool requested = false;  // asked for credit, not answered yet
+    guest_word word = 0;
+    std::unique_ptr<std::vector<interpreter_id>> owed;  // lenders to pay back, one for each loan
+  };
+
+  index insert(const object_id& id);
+  void erase(index i);
+  void settle(index i);
+  wire_ref lend(entry& e);
+  void request_credit(entry& e);
+  void pay_back(entry& e);
+  void rehash(std::size_t buckets);
+  std::size_t bucket_of(const object_id& id) const noexcept { return std::hash<object_id>{}(id) & mask_; }
+
+  interpreter_id holder_;
+  credit_policy policy_;
+  std::vector<entry> entries_;
+  index free_ = none;
+  std::size_t live_ = 0;
+  std::uint64_t releases_ = 0;
+  // object_id -> entry: open addressing, linear probing, load at most 3/4.
+  std::vector<index> buckets_;
+  std::size_t mask_ = 0;
+  std::vector<protocol_message> queue_;
+};
+
+}  // namespace Atoll

@@ -1,0 +1,90 @@
+#include "runtime/wire.hpp"
+
+namespace Atoll {
+
+void wire_writer::put_reference(const wire_ref& r) noexcept {
+  put_tag(wire_tag::reference);
+  put_u64(number(r.id.owner));
+  put_u32(r.id.slot);
+  put_u32(r.id.generation);
+  put_u32(r.credit);
+  put_u64(number(r.lender));
+}
+
+void wire_writer::put_error(const error& e) noexcept {
+  put_u8(static_cast<std::uint8_t>(e.code));
+  put_text(e.message);
+  put_text(e.traceback);
+  put_u64(number(e.interpreter));
+  put_text(e.interpreter_name);
+  put_text(e.payload);
+}
+
+object_id wire_reader::get_object_id() noexcept {
+  object_id id;
+  id.owner = interpreter_id{get_u64()};
+  id.slot = get_u32();
+  id.generation = get_u32();
+  return id;
+}
+
+wire_ref wire_reader::get_reference() noexcept {
+  wire_ref r;
+  r.id = get_object_id();
+  r.credit = get_u32();
+  r.lender = interpreter_id{get_u64()};
+  return r;
+}
+
+error wire_reader::get_error() {
+  error e;
+  e.code = static_cast<errc>(get_u8());
+  e.message = get_text();
+  e.traceback = get_text();
+  e.interpreter = interpreter_id{get_u64()};
+  e.interpreter_name = get_text();
+  e.payload = get_text();
+  return e;
+}
+
+bool walk_values(wire_reader& in, wire_visitor& visitor) {
+  while (!in.at_end()) {
+    const std::uint8_t byte = in.get_u8();
+    if (byte >= static_cast<std::uint8_t>(wire_tag::small_int)) continue;
+    if (byte >= static_cast<std::uint8_t>(wire_tag::short_string)) {
+      in.get_bytes(byte - static_cast<std::size_t>(wire_tag::short_string));
+      continue;
+    }
+    switch (static_cast<wire_tag>(byte)) {
+      case wire_tag::nil:
+      case wire_tag::false_value:
+      case wire_tag::true_value: break;
+      case wire_tag::int32:
+      case wire_tag::table_again: in.get_u32(); break;
+      case wire_tag::int64:
+      case wire_tag::float64:
+      case wire_tag::interpreter:
+      case wire_tag::table: in.get_u64(); break;  // a table's items follow as values of their own
+      case wire_tag::string: in.get_text(); break;
+      case wire_tag::error_value: {
+        // An error's payload is an encoding of its own, without references (see error::payload).
+        in.get_error();
+        break;
+      }
+      case wire_tag::reference: {
+        const wire_ref r = in.get_reference();
+        if (!in.failed()) visitor.on_reference(r);
+        break;
+      }
+      case wire_tag::connection: {
+        const std::uint64_t c = in.get_u64();
+        if (!in.failed()) visitor.on_connection(c);
+        break;
+      }
+      default: in.fail(); break;
+    }
+  }
+  return !in.failed();
+}
+
+}  // namespace Atoll
