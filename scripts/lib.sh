@@ -20,13 +20,7 @@ quietly() {
 }
 
 as_root() {
-  if [[ $(id -u) -eq 0 ]]; then
-    "$@"
-  elif command -v sudo >/dev/null; then
-    sudo "$@"
-  else
-    die "needs root or sudo to run: $*"
-  fi
+  if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo "$@"; fi
 }
 
 # missing_packages GROUP...: those of scripts/packages.txt that are not installed.
@@ -44,6 +38,9 @@ need() {
   local missing policy=/usr/sbin/policy-rc.d made_policy='' status=0
   mapfile -t missing < <(missing_packages "$@")
   ((${#missing[@]})) || return 0
+  if [[ $(id -u) -ne 0 ]] && ! command -v sudo >/dev/null; then
+    die "needs root or sudo to install: ${missing[*]}"
+  fi
   note "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   quietly as_root apt-get update -q || die "apt-get update failed"
