@@ -19,13 +19,8 @@
 
 namespace Atoll {
 
-/// What a dead holder still pins: credit that borrowers lean on.
-struct tombstone {
-  object_id id;
-  std::uint32_t credit = 0;
-  std::uint32_t loans_out = 0;
-  std::vector<interpreter_id> owed;  // whom the dead holder itself still owes a loan
-};
+/// What a dead holder still pins: credit that borrowers lean on, and whom the dead itself still owes.
+using tombstone = import_table::pinned;
 
 class directory {
  public:

@@ -9,6 +9,23 @@ namespace Atoll {
 
 namespace {
 
+/// Ends a record that asks for nothing back. To a dead receiver it means nothing.
+void finish(outbox& out) {
+  if (out.commit() <= send_status::crowded) return;
+  ignoring_visitor nothing;
+  out.rollback(nothing);
+}
+
+void send_decref(const object_id& id, std::uint32_t credit, outbox& out) {
+  if (credit == 0) return;
+  wire_writer& w = out.open(id.owner, record_kind::decref);
+  w.put_u32(1);
+  w.put_u32(id.slot);
+  w.put_u32(id.generation);
+  w.put_u32(credit);
+  finish(out);
+}
+
 /// Speaks for the dead receiver: answers its callers and returns what its messages carried.
 class executor final : public record_visitor {
  public:
@@ -19,35 +36,22 @@ class executor final : public record_visitor {
 
   void on_reference(const wire_ref& ref) override {
     if (ref.credit > 0) {
-      decref(ref.id, ref.credit);
+      send_decref(ref.id, ref.credit, out_);
     } else {
-      return_loan(ref.lender, ref.id, 1);
+      return_loan(ref.lender, ref.id, 1, out_, directory_);
     }
   }
   void on_connection(std::uint64_t connection) override { directory_.close_connection(connection); }
   void on_call(call_id call) override {
     wire_writer& w = out_.open(sender_, record_kind::reply_error);
     w.put_u64(call);
-    w.put_error({errc::interpreter_gone, fmt::format("interpreter {} is gone", number(dead_)), {}, dead_, {}, {}});
-    finish();
+    w.put_error(gone());
+    finish(out_);
   }
 
  private:
-  void decref(const object_id& id, std::uint32_t credit) {
-    if (id.owner == dead_ || credit == 0) return;
-    wire_writer& w = out_.open(id.owner, record_kind::decref);
-    w.put_u32(1);
-    w.put_u32(id.slot);
-    w.put_u32(id.generation);
-    w.put_u32(credit);
-    finish();
-  }
-  void return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans);
-  void finish() {
-    if (out_.commit() > send_status::crowded) {
-      ignoring_visitor nothing;  // what an executor writes carries no credit of its own but a decref's, void without owner
-      out_.rollback(nothing);
-    }
+  error gone() const {
+    return {errc::interpreter_gone, fmt::format("interpreter {} is gone", number(dead_)), {}, dead_, {}, {}};
   }
 
   interpreter_id dead_;
@@ -55,20 +59,6 @@ class executor final : public record_visitor {
   directory& directory_;
   outbox out_;
 };
-
-void executor::return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans) {
-  if (lender != dead_ && directory_.find(lender) != nullptr) {
-    wire_writer& w = out_.open(lender, record_kind::loan_return);
-    put_object_id(w, id);
-    w.put_u32(loans);
-    finish();
-    return;
-  }
-  if (const auto stone = directory_.return_loan(lender, id, loans)) {
-    decref(stone->id, stone->credit);
-    for (interpreter_id owed : stone->owed) return_loan(owed, id, 1);
-  }
-}
 
 void executor::settle(record& r) {
   wire_reader& in = r.body;
@@ -78,17 +68,17 @@ void executor::settle(record& r) {
       wire_writer& w = out_.open(sender_, record_kind::credit_grant);
       put_object_id(w, id);
       w.put_u32(0);
-      finish();
+      finish(out_);
       break;
     }
     case record_kind::credit_grant: {
       const object_id id = in.get_object_id();
-      decref(id, in.get_u32());
+      send_decref(id, in.get_u32(), out_);
       break;
     }
     case record_kind::loan_return: {
       const object_id id = in.get_object_id();
-      return_loan(dead_, id, in.get_u32());
+      return_loan(dead_, id, in.get_u32(), out_, directory_);
       break;
     }
     case record_kind::monitor: {
@@ -97,13 +87,13 @@ void executor::settle(record& r) {
       w.put_u64(number(dead_));
       w.put_text("");
       w.put_text("gone");
-      w.put_error({errc::interpreter_gone, fmt::format("interpreter {} is gone", number(dead_)), {}, dead_, {}, {}});
-      finish();
+      w.put_error(gone());
+      finish(out_);
       break;
     }
     case record_kind::job: {
       const std::unique_ptr<job> left(reinterpret_cast<job*>(in.get_u64()));
-      if (left) left->abandon({errc::interpreter_gone, fmt::format("interpreter {} is gone", number(dead_)), {}, dead_, {}, {}});
+      if (left) left->abandon(gone());
       break;
     }
     case record_kind::send:
@@ -117,15 +107,31 @@ void executor::settle(record& r) {
 
 }  // namespace
 
+void return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans, outbox& out, directory& where) {
+  if (where.find(lender) != nullptr) {
+    wire_writer& w = out.open(lender, record_kind::loan_return);
+    put_object_id(w, id);
+    w.put_u32(loans);
+    return finish(out);
+  }
+  if (const auto stone = where.return_loan(lender, id, loans)) {
+    send_decref(stone->id, stone->credit, out);
+    for (const interpreter_id owed : stone->owed) return_loan(owed, id, 1, out, where);
+  }
+}
+
 void deliver(inbox& to, envelope_ptr e, directory& where) {
   if (!to.push(std::move(e))) dispose_leftovers(to, where);
 }
 
 void dispose(envelope_ptr e, interpreter_id receiver, directory& where) {
-  executor will(receiver, e->from(), where);
-  wire_reader in = e->reader();
-  while (!in.at_end()) {
-    record r = next_record(in);
+  dispose_rest(e->reader(), e->from(), receiver, where);
+}
+
+void dispose_rest(wire_reader records, interpreter_id sender, interpreter_id receiver, directory& where) {
+  executor will(receiver, sender, where);
+  while (!records.at_end()) {
+    record r = next_record(records);
     will.settle(r);
   }
 }

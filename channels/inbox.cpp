@@ -50,6 +50,10 @@ envelope_ptr inbox::take() {
 std::vector<interpreter_id> inbox::handled(std::uint32_t messages) {
   const std::int64_t left = backlog_.fetch_sub(messages, std::memory_order_seq_cst) - messages;
   if (left > high_water_ / 2 || !crowd_waits_.load(std::memory_order_seq_cst)) return {};
+  return take_crowd();
+}
+
+std::vector<interpreter_id> inbox::take_crowd() {
   const std::scoped_lock lock(crowd_mutex_);
   crowd_waits_.store(false, std::memory_order_seq_cst);
   return std::exchange(crowd_, {});

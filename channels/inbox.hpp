@@ -60,6 +60,8 @@ class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_coun
 
   /// No more envelopes from here on. What is inside is left over.
   void close() noexcept { turn_.close(); }
+  /// After close(): the senders that wait for room; they are told at once, and find out then.
+  std::vector<interpreter_id> take_crowd();
   /// After close(), any thread: an envelope nobody will read, or null.
   envelope_ptr take_leftover() { return take(); }
 

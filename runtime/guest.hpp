@@ -50,13 +50,13 @@ struct outcome {
     drained,     // what was written to a connection has gone out
   };
   kind what{};
-  wire_reader values;
+  wire_reader values{};
   const error* failure = nullptr;
   interpreter_id down_id{};
   std::uint64_t connection = 0;
-  std::string_view name;
-  std::string_view reason;
-  std::string_view bytes;
+  std::string_view name{};
+  std::string_view reason{};
+  std::string_view bytes{};
 };
 
 class guest {

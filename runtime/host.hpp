@@ -99,6 +99,8 @@ class host {
     import_table::index import = import_table::none;
   };
   virtual std::optional<received> receive_reference(const wire_ref& ref) = 0;
+  /// Values of a message that nobody will read: the references in them go home, connections close.
+  virtual void give_back(wire_reader values) = 0;
 
   // -- time -------------------------------------------------------------------------------------------------------
   virtual time_point now() const noexcept = 0;
@@ -132,10 +134,9 @@ class host {
   virtual void close_listener(std::uint64_t listener) = 0;
   /// Connects without holding the thread: resume(token, accepted) with the connection, or failed.
   virtual void connect(const std::string& address, guest_word token) = 0;
-  /// This interpreter takes the connection: data, closed and drained come to `token` from now on.
+  /// This interpreter takes the connection: the broker starts to read, and data, closed and drained come to `token`.
+  /// A new connection is not read from until somebody adopts it, so it can move to another interpreter before that.
   virtual void adopt_connection(std::uint64_t connection, guest_word token) = 0;
-  /// The connection is about to move to another interpreter: no events come here any more.
-  virtual void give_up_connection(std::uint64_t connection) = 0;
   /// Queues bytes; false when they pile up (over a high-water mark): resume(token, drained) comes when they are out.
   virtual bool write(std::uint64_t connection, std::string_view bytes) = 0;
   /// Closes after everything written has gone out.

@@ -80,9 +80,32 @@ void import_table::on_loan_return(const object_id& id, std::uint32_t loans) {
 void import_table::drop_all_uses() {
   for (index i = 0; i < entries_.size(); ++i) {
     if (!entries_[i].used) continue;
-    entries_[i].uses = 0;
+    entry& e = entries_[i];
+    e.uses = 0;
+    if (e.pending && e.loans_out == 0) {
+      // Nobody leans on this borrowed entry any more. The grant still to come goes straight home (on_grant).
+      pay_back(e);
+      e.pending = false;
+    }
     settle(i);
   }
+}
+
+std::vector<import_table::pinned> import_table::take_pinned() {
+  std::vector<pinned> all;
+  for (index i = 0; i < entries_.size(); ++i) {
+    entry& e = entries_[i];
+    if (!e.used || e.loans_out == 0) continue;
+    all.push_back({e.id, e.credit, e.loans_out, e.owed ? std::move(*e.owed) : std::vector<interpreter_id>{}});
+    erase(i);
+  }
+  return all;
+}
+
+void import_table::put_back(const wire_ref& ref) {
+  if (ref.credit == 0) return on_loan_return(ref.id, 1);
+  const index i = find(ref.id);
+  if (i != none) entries_[i].credit += ref.credit;
 }
 
 void import_table::settle(index i) {

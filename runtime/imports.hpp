@@ -73,6 +73,19 @@ class import_table {
   /// Rule 9: every use is over, at once; for interpreters whose guest is closed.
   void drop_all_uses();
 
+  /// What cannot settle yet because loans are out: the entries leave the table and become tombstones.
+  struct pinned {
+    object_id id;
+    std::uint32_t credit = 0;
+    std::uint32_t loans_out = 0;
+    std::vector<interpreter_id> owed;
+  };
+  std::vector<pinned> take_pinned();
+
+  /// A message was taken back: its reference's credit, or the loan, returns to the entry (which still lives: the sender
+  /// has a use).
+  void put_back(const wire_ref& ref);
+
   std::size_t size() const noexcept { return live_; }
   std::uint64_t releases() const noexcept { return releases_; }
 

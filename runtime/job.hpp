@@ -9,7 +9,6 @@
 namespace Atoll {
 
 class host;
-class guest;
 
 class job {
  public:
@@ -18,8 +17,8 @@ class job {
   job& operator=(const job&) = delete;
   virtual ~job() = default;
 
-  /// In the target's turn. `target` is the interpreter's guest.
-  virtual void run(host& owner, guest& target) = 0;
+  /// In the owner's turn.
+  virtual void run(host& owner) = 0;
   /// The target is gone, or refuses: on whichever thread found out.
   virtual void abandon(const error& why) noexcept = 0;
 };

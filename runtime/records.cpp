@@ -2,6 +2,21 @@
 
 namespace Atoll {
 
+void put_figures(wire_writer& w, const std::vector<std::pair<std::string, double>>& figures) {
+  w.put_tag(wire_tag::table);
+  w.put_u32(0);
+  w.put_u32(static_cast<std::uint32_t>(figures.size()));
+  for (const auto& [name, value] : figures) {
+    w.put_string(name);
+    const auto whole = static_cast<std::int64_t>(value);
+    if (static_cast<double>(whole) == value) {
+      w.put_int(whole);
+    } else {
+      w.put_float(value);
+    }
+  }
+}
+
 bool walk_record(record& r, record_visitor& visitor) {
   wire_reader& in = r.body;
   switch (r.kind) {

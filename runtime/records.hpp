@@ -8,6 +8,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "runtime/wire.hpp"
 
@@ -43,10 +46,9 @@ enum class record_kind : std::uint8_t {
   // and what it is told.
   net_listen,      // u64 listener, u64 socket
   net_unlisten,    // u64 listener
-  net_connected,   // u64 connection, u64 socket, text peer, u64 receiver, u64 token
-  net_adopt,       // u64 connection
-  net_release,     // u64 connection: events wait until somebody adopts it
-  net_write,       // u64 connection, bytes to the record's end
+  net_connected,   // u64 connection, u64 socket
+  net_adopt,       // u64 connection: the sender reads from it now
+  net_write,       // u64 connection, u8 tell when it is out, bytes to the record's end
   net_close,       // u64 connection: close when everything written has gone out
 };
 
@@ -87,6 +89,9 @@ inline void put_object_id(wire_writer& w, const object_id& id) noexcept {
   w.put_u32(id.slot);
   w.put_u32(id.generation);
 }
+
+/// Figures by name, as a table value; whole numbers become integers.
+void put_figures(wire_writer& w, const std::vector<std::pair<std::string, double>>& figures);
 
 /// A wire reference without its tag, as an invoke's target stands.
 inline void put_target(wire_writer& w, const wire_ref& r) noexcept {

@@ -1,0 +1,72 @@
+// What an interpreter's shell needs from its runtime: a directory, a clock, births and deaths.
+// Why: the shell (actors/interpreter.hpp) knows neither CAF nor threads; tests and simulations supply their own.
+// Threads: any thread, except where said.
+#pragma once
+
+#include <string>
+
+#include "channels/directory.hpp"
+#include "runtime/host.hpp"
+
+namespace Atoll {
+
+enum class end_kind : std::uint8_t { exited, stopped, failed, interrupted, killed, abandoned };
+const char* name_of(end_kind kind) noexcept;
+
+/// An export that nobody gave back.
+struct leak {
+  interpreter_id owner{};
+  std::string owner_name;
+  std::vector<interpreter_id> holders;  // as far as known
+  std::string type;
+};
+
+/// What is known of an interpreter when it ends. Exactly one for each that ever started.
+struct interpreter_report {
+  interpreter_id id{};
+  std::string name;
+  end_kind outcome{};
+  error failure;                        // meaningful when failed, interrupted or killed
+  std::uint64_t exported = 0;           // objects that were exported, and that came home
+  std::uint64_t released = 0;
+  std::uint64_t messages = 0;           // messages handled
+  std::uint64_t finalizers_run = 0;
+  std::uint64_t finalizers_failed = 0;
+  std::uint64_t pending_calls_run = 0;
+  std::uint64_t pending_calls_failed = 0;
+};
+
+class interpreter;
+
+class environment {
+ public:
+  virtual directory& where() noexcept = 0;
+  virtual time_point now() const noexcept = 0;
+  /// Gives the interpreter a turn at `when`, or soon after.
+  virtual void wake_at(interpreter& who, time_point when) = 0;
+  /// Makes an interpreter that waits for its start record. runtime_finalizing once finalization has begun.
+  virtual result<interpreter_id> create(const spawn_options& options, interpreter_id parent) = 0;
+  /// Sets controls on another interpreter (all bits of it), and makes sure that it sees them soon.
+  virtual void control(interpreter_id target, controls what) = 0;
+  /// The number of a new listener or connection.
+  virtual std::uint64_t next_socket_number() noexcept = 0;
+  /// Makes sure that somebody serves TCP.
+  virtual void need_net() = 0;
+  /// Connects on a thread of its own and hands the socket to the broker for `receiver`.
+  virtual void connect(const std::string& address, interpreter_id receiver, guest_word token) = 0;
+
+  virtual bool finalizing() const noexcept = 0;
+  /// The main interpreter has nothing left to wait for, or somebody called exit.
+  virtual void request_exit(int status) = 0;
+  virtual void main_done(const error* failure) = 0;
+  virtual void log(log_level level, const interpreter_info& who, std::string_view text) = 0;
+  virtual host::figures stats() const = 0;
+
+  /// The owner's last turn is over; its memory is given back.
+  virtual void ended(const interpreter& who, interpreter_report report) = 0;
+
+ protected:
+  ~environment() = default;
+};
+
+}  // namespace Atoll

@@ -1,0 +1,242 @@
+// An interpreter's shell: its heap, its tables, its inbox, and the turns in which its guest runs.
+// Why: the guest knows a language, CAF knows threads; what lies between is here and knows neither.
+// Ownership: the actor that schedules it (actors/interpreter_actor.hpp), or a test. The shell owns heap and guest.
+// Threads: the owner's turn only, but for set_controls(), pending_controls(), box() and the counters of stats.
+// Invariants: (1) every request taken is answered once (requests_).
+//             (2) at the end of a turn nothing waits to be sent: protocol words and envelopes are out.
+//             (3) finish() happens once, after the guest's last call returned; no guest code runs after it.
+//             (4) whatever arrives after finish() is disposed of by whoever brings it.
+//
+// A turn, in order (turn()):
+//   1. take every envelope the inbox holds;
+//   2. handle their records, each followed by the drop of exported objects that came home;
+//   3. timers that are due; 4. the guest's ready tasks;
+//   5. send what waits: protocol words merged per owner, then the envelopes;
+//   6. sleep, unless there is news or work was put off.
+//
+// The end of an interpreter, in order (finish()):
+//   1. the guest closes: its finalizers run, its objects die; 2. the heap is given back;
+//   3. requests still open are answered interpreter_gone; 4. imports are dropped, their credit goes home;
+//   5. connections and listeners close, children are killed, monitors are told; 6. the outbox is flushed;
+//   7. the inbox closes, tombstones are left for loans still out, what came too late is disposed of; 8. the report.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/call_table.hpp"
+#include "actors/environment.hpp"
+#include "actors/request_table.hpp"
+#include "actors/sockets.hpp"
+#include "actors/timer_queue.hpp"
+#include "channels/outbox.hpp"
+#include "runtime/heap.hpp"
+#include "runtime/job.hpp"
+
+namespace Atoll {
+
+/// What every interpreter of a runtime is made with.
+struct interpreter_config {
+  credit_policy credit;
+  std::size_t high_water = 65536;  // messages in an inbox above which senders wait
+  std::size_t turn_messages = 4096;
+};
+
+class interpreter final : public host {
+ public:
+  enum class turn_result : std::uint8_t { idle, again, done };
+
+  interpreter(environment& env, const interpreter_config& config, interpreter_id id, interpreter_id parent,
+              const spawn_options& options, guest_factory make_guest);
+  ~interpreter();
+
+  /// One turn. The caller makes sure that turns do not overlap (turn_state).
+  turn_result turn();
+
+  inbox& box() noexcept { return *box_; }
+  inbox_ptr shared_box() const noexcept { return box_; }
+  /// Any thread: asks for the guest's attention; the caller wakes the inbox or ticks the guest.
+  void set_controls(controls c) noexcept;
+  /// The thread that runs the turn, from a signal handler.
+  void tick() noexcept {
+    if (guest* g = running_guest_.load(std::memory_order_relaxed)) g->tick();
+  }
+  std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
+  interpreter_info describe() const;
+
+  // -- the supervisor's requests, each inside the owner's turn (by a job) --------------------------------------------
+  /// Every open call and timer of the guest fails with `code`.
+  void fail_waiting(errc code);
+  /// Runs the exit handlers, then `done`.
+  void run_exit_handlers(std::function<void()> done);
+  /// Lets go of every import. References from here on are refused.
+  void drop_imports();
+  /// Ends the interpreter at the end of this turn.
+  void end(end_kind outcome, error failure = {});
+  std::vector<leak> leaks();
+  /// A connect() of the guest has its socket, or failed.
+  void connected(guest_word token, const result<opened_socket>& socket);
+  /// A receiver the guest waited for has room again.
+  void room(interpreter_id receiver);
+  std::size_t exports_live() const noexcept { return exports_.live(); }
+
+  // -- host ----------------------------------------------------------------------------------------------------------
+  interpreter_id id() const noexcept override { return id_; }
+  const std::string& name() const noexcept override { return name_; }
+  heap& memory() noexcept override { return *heap_; }
+  export_table& exports() noexcept override { return exports_; }
+  import_table& imports() noexcept override { return imports_; }
+
+  wire_writer& open_message(interpreter_id to, record_kind kind) override { return outbox_.open(to, kind); }
+  send_status commit() override;
+  void rollback() override;
+  call_id open_call(guest_word token) override { return calls_.open(token); }
+  void forget_call(call_id call) override { calls_.close(call); }
+  void await_room(interpreter_id receiver, guest_word token) override;
+  wire_writer& open_reply(request_id request) override;
+  void reply_error(request_id request, const error& why) override;
+  std::optional<received> receive_reference(const wire_ref& ref) override;
+  void give_back(wire_reader values) override;
+
+  time_point now() const noexcept override { return env_.now(); }
+  std::uint64_t set_timer(time_point when, guest_word token) override { return timers_.set(when, token); }
+  void cancel_timer(std::uint64_t timer) override { timers_.cancel(timer); }
+
+  result<interpreter_id> spawn(const spawn_options& options, const source& from,
+                               const std::function<bool(wire_writer&)>& write_args, guest_word token) override;
+  void monitor(interpreter_id target, guest_word token) override;
+  void demonitor(interpreter_id target, guest_word token) override;
+  void interrupt(interpreter_id target) override { env_.control(target, {.interrupt = true}); }
+  void kill(interpreter_id target) override { env_.control(target, {.kill = true}); }
+  std::optional<interpreter_info> look_up(interpreter_id target) const override { return env_.where().look_up(target); }
+  std::optional<interpreter_info> find(std::string_view name) const override { return env_.where().find(name); }
+  std::vector<interpreter_info> list() const override { return env_.where().list(); }
+
+  result<listening> listen(const std::string& address, guest_word token) override;
+  void close_listener(std::uint64_t listener) override;
+  void connect(const std::string& address, guest_word token) override;
+  void adopt_connection(std::uint64_t connection, guest_word token) override;
+  bool write(std::uint64_t connection, std::string_view bytes) override;
+  void close_connection(std::uint64_t connection) override;
+
+  controls pending_controls() const noexcept override;
+  void exited() override;
+  void request_exit(int status) override { env_.request_exit(status); }
+  void log(log_level level, std::string_view text) override { env_.log(level, describe(), text); }
+  void count_finalizer(const error* failure) override;
+  figures stats() const override;
+  figures system_stats() const override { return env_.stats(); }
+
+ private:
+  struct watcher {
+    interpreter_id who{};
+    std::uint64_t token = 0;
+  };
+  struct connection_state {
+    guest_word token = 0;
+    std::size_t unsent = 0;  // bytes written since the broker last said "drained"
+  };
+
+  // The word under which the shell waits for its children to stop; a guest's words are its own business, but not this one.
+  static constexpr guest_word child_token = ~guest_word{0};
+
+  bool work();
+  void take_envelopes();
+  bool handle_envelopes();
+  void handle(record& r, interpreter_id from);
+  void handle_start(wire_reader& in, interpreter_id from);
+  void handle_guest_message(record& r, interpreter_id from);
+  void handle_invoke(wire_reader& in, interpreter_id from);
+  void handle_reply(record& r);
+  void handle_decref(wire_reader& in);
+  void handle_stop(wire_reader& in, interpreter_id from);
+  void handle_stats(wire_reader& in, interpreter_id from);
+  void handle_down(wire_reader& in);
+  void handle_net(record& r);
+  void run_job(wire_reader& in);
+  void refuse(record& r, interpreter_id from, const error& why);
+
+  void put_down(const std::vector<wire_ref>& references, const std::vector<std::uint64_t>& connections);
+  void tell_main_done(const error* failure);
+  void post_job(std::unique_ptr<job> work);
+  void started();
+  void start_failed(const error& why);
+  void child_stopped();
+  void set_state(run_state state);
+  std::string id_text() const;
+  error make_error(errc code, std::string message) const;
+
+  void look_at_controls();
+  bool fire_timers();
+  void schedule_wake();
+  void drop_due();
+  void flush_protocol();
+  void flush();
+  void send_word(interpreter_id to, record_kind kind, const object_id& id, std::uint32_t count);
+  void commit_word();
+  void answer(const request_table::request& to, const error& why);
+  void begin_stopping();
+  void finish();
+  error gone_error() const;
+
+  environment& env_;
+  const interpreter_config config_;
+  const interpreter_id id_;
+  const interpreter_id parent_;
+  const std::string name_;
+  guest_factory make_guest_;
+  inbox_ptr box_;
+
+  std::unique_ptr<heap> heap_;
+  std::unique_ptr<guest> guest_;
+  std::atomic<guest*> running_guest_{nullptr};  // for tick(): same thread, from a signal handler
+  export_table exports_;
+  import_table imports_;
+  outbox outbox_;
+  call_table calls_;
+  request_table requests_;
+  timer_queue timers_;
+  time_point wake_set_{};  // the earliest wake-up asked for and not come yet; epoch: none
+
+  envelope* first_ = nullptr;  // taken from the inbox, not handled yet
+  envelope* last_ = nullptr;
+  wire_reader current_;        // the rest of *first_, when half handled
+  bool half_handled_ = false;
+
+  std::vector<watcher> watchers_;                              // who monitors this interpreter
+  std::unordered_map<guest_word, interpreter_id> monitors_;    // what the guest monitors
+  std::unordered_map<interpreter_id, std::vector<guest_word>> rooms_;
+  std::unordered_map<std::uint64_t, connection_state> connections_;
+  std::unordered_map<std::uint64_t, guest_word> listeners_;
+  std::vector<interpreter_id> children_;
+
+  // Both words of controls and end are read by other threads or signal handlers: relaxed, the inbox's signal orders them.
+  std::atomic<std::uint8_t> controls_{0};
+  std::atomic<std::uint64_t> turns_{0};
+  run_state state_ = run_state::starting;
+  request_id start_request_ = no_request;
+  request_id replying_ = no_request;  // the answer being written
+  std::vector<request_id> stop_requests_;
+  std::size_t children_stopping_ = 0;
+  time_point stop_deadline_ = time_point::max();
+  bool main_done_told_ = false;
+  std::function<void()> on_exited_;
+  bool exit_handlers_ran_ = false;
+  bool ending_ = false;
+  bool finished_ = false;
+  bool imports_dropped_ = false;
+  end_kind outcome_ = end_kind::stopped;
+  error failure_;
+
+  std::uint64_t messages_in_ = 0;
+  std::uint64_t releases_in_ = 0;
+  std::uint64_t finalizers_run_ = 0;
+  std::uint64_t finalizers_failed_ = 0;
+  std::uint64_t pending_calls_run_ = 0;
+  std::uint64_t pending_calls_failed_ = 0;
+  double cpu_seconds_ = 0;
+};
+
+}  // namespace Atoll

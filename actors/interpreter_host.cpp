@@ -1,0 +1,170 @@
+// What an interpreter does for its guest: messages, references, births, figures (runtime/host.hpp).
+#include <fmt/format.h>
+
+#include "actors/interpreter.hpp"
+#include "channels/disposal.hpp"
+
+namespace Atoll {
+
+namespace {
+
+/// Tells an interpreter in its next turn that a receiver has room.
+class room_now final : public job {
+ public:
+  explicit room_now(interpreter_id receiver) : receiver_(receiver) {}
+  void run(host& owner) override { static_cast<interpreter&>(owner).room(receiver_); }
+  void abandon(const error&) noexcept override {}
+
+ private:
+  interpreter_id receiver_;
+};
+
+}  // namespace
+
+send_status interpreter::commit() {
+  const request_id request = std::exchange(replying_, no_request);
+  send_status sent = outbox_.commit();
+  if (request == no_request || sent == send_status::no_memory) return sent;
+  if (sent == send_status::gone) {
+    rollback();  // nobody waits for the answer: what it carries stays here
+    sent = send_status::sent;
+  }
+  requests_.close(request);
+  if (request == start_request_) started();
+  return sent;
+}
+
+void interpreter::rollback() {
+  replying_ = no_request;
+  struct putter final : record_visitor {
+    explicit putter(interpreter& self) : self_(self) {}
+    void on_reference(const wire_ref& ref) override {
+      if (ref.id.owner == self_.id_) {
+        self_.exports_.take_back(ref.id, ref.credit);
+      } else {
+        self_.imports_.put_back(ref);
+      }
+    }
+    void on_call(call_id call) override { self_.calls_.close(call); }
+    interpreter& self_;
+  } put_back(*this);
+  outbox_.rollback(put_back);
+}
+
+void interpreter::await_room(interpreter_id receiver, guest_word token) {
+  const inbox_ptr to = outbox_.receiver(receiver);
+  outbox_.flush();  // what is written counts, and the receiver must get it to make room
+  rooms_[receiver].push_back(token);
+  if (to == nullptr || to->await_room(id_)) {
+    // Room already: tell the guest from the next turn, as if the receiver had.
+    post_job(std::make_unique<room_now>(receiver));
+  }
+}
+
+wire_writer& interpreter::open_reply(request_id request) {
+  const auto to = requests_.find(request);
+  replying_ = request;
+  wire_writer& w = outbox_.open(to ? to->from : host_interpreter, record_kind::reply);
+  w.put_u64(to ? to->call : 0);
+  return w;
+}
+
+void interpreter::reply_error(request_id request, const error& why) {
+  replying_ = no_request;
+  if (request == start_request_ && request != no_request) start_failed(why);
+  if (const auto to = requests_.close(request)) answer(*to, why);
+}
+
+void interpreter::answer(const request_table::request& to, const error& why) {
+  wire_writer& w = outbox_.open(to.from, record_kind::reply_error);
+  w.put_u64(to.call);
+  w.put_error(why);
+  commit_word();
+}
+
+std::optional<host::received> interpreter::receive_reference(const wire_ref& ref) {
+  if (ref.id.owner != id_) return received{false, 0, imports_.receive(ref)};
+  const auto object = exports_.find(ref.id);
+  if (ref.credit > 0) {
+    exports_.take_back(ref.id, ref.credit);
+  } else {
+    return_loan(ref.lender, ref.id, 1, outbox_, env_.where());
+  }
+  if (!object) return std::nullopt;
+  return received{true, *object, import_table::none};
+}
+
+result<interpreter_id> interpreter::spawn(const spawn_options& options, const source& from,
+                                          const std::function<bool(wire_writer&)>& write_args, guest_word token) {
+  if (state_ == run_state::stopping) return fail(errc::runtime_finalizing, fmt::format("interpreter {} is stopping: it cannot spawn", id_text()));
+  auto child = env_.create(options, id_);
+  if (!child) return child;
+  wire_writer& w = outbox_.open(*child, record_kind::start);
+  w.put_u64(calls_.open(token));
+  w.put_u8(static_cast<std::uint8_t>(from.kind));
+  w.put_text(from.text);
+  w.put_text(from.chunk);
+  const bool written = !write_args || write_args(w);
+  const send_status sent = written ? outbox_.commit() : send_status::gone;
+  if (sent > send_status::crowded) {
+    rollback();
+    env_.control(*child, {.kill = true});
+    if (!written) return fail(errc::not_shareable, "an argument of spawn cannot cross");
+    return fail(errc::out_of_memory, "no memory for the arguments of spawn");
+  }
+  children_.push_back(*child);
+  return child;
+}
+
+void interpreter::monitor(interpreter_id target, guest_word token) {
+  monitors_.emplace(token, target);
+  wire_writer& w = outbox_.open(target, record_kind::monitor);
+  w.put_u64(token);
+  if (outbox_.commit() <= send_status::crowded) return;
+  rollback();
+  wire_writer& own = outbox_.open(id_, record_kind::down);
+  own.put_u64(token);
+  own.put_u64(number(target));
+  own.put_text("");
+  own.put_text("gone");
+  own.put_error(make_error(errc::interpreter_gone, fmt::format("interpreter {} is gone", number(target))));
+  commit_word();
+}
+
+void interpreter::demonitor(interpreter_id target, guest_word token) {
+  if (monitors_.erase(token) == 0) return;
+  outbox_.open(target, record_kind::demonitor).put_u64(token);
+  commit_word();
+}
+
+interpreter_info interpreter::describe() const { return {id_, name_, parent_, state_}; }
+
+void interpreter::count_finalizer(const error* failure) {
+  ++finalizers_run_;
+  if (failure != nullptr) ++finalizers_failed_;
+}
+
+host::figures interpreter::stats() const {
+  const auto n = [](auto v) { return static_cast<double>(v); };
+  return {{"heap_bytes", n(heap_ ? heap_->bytes_in_use() : 0)},
+          {"heap_limit", n(heap_ ? heap_->limit() : 0)},
+          {"exports", n(exports_.live())},
+          {"imports", n(imports_.size())},
+          {"inbox", n(box_->backlog())},
+          {"messages_in", n(messages_in_)},
+          {"messages_out", n(outbox_.messages())},
+          {"releases_in", n(releases_in_)},
+          {"tasks", n(guest_ ? guest_->tasks() : 0)},
+          {"turns", n(turns())},
+          {"cpu_seconds", cpu_seconds_}};
+}
+
+std::string interpreter::id_text() const {
+  return name_.empty() ? fmt::format("{}", number(id_)) : fmt::format("{} '{}'", number(id_), name_);
+}
+
+error interpreter::make_error(errc code, std::string message) const {
+  return {code, std::move(message), {}, id_, name_, {}};
+}
+
+}  // namespace Atoll

@@ -1,0 +1,120 @@
+// TCP as an interpreter's guest sees it: words to and from the net broker (actors/net_broker.hpp).
+#include <fmt/format.h>
+
+#include "actors/interpreter.hpp"
+#include "actors/sockets.hpp"
+
+namespace Atoll {
+
+namespace {
+// Bytes written to a connection and not known to be out, above which its writer is asked to wait.
+constexpr std::size_t unsent_max = 1U << 20U;
+}  // namespace
+
+result<host::listening> interpreter::listen(const std::string& address, guest_word token) {
+  if (env_.finalizing()) return fail(errc::runtime_finalizing, fmt::format("cannot listen on {}: the runtime is being finalized", address));
+  auto socket = listen_on(address);
+  if (!socket) return tl::unexpected(socket.error());
+  env_.need_net();
+  const std::uint64_t listener = env_.next_socket_number();
+  listeners_.emplace(listener, token);
+  wire_writer& w = outbox_.open(net_interpreter, record_kind::net_listen);
+  w.put_u64(listener);
+  w.put_u64(static_cast<std::uint64_t>(socket->descriptor));
+  commit_word();
+  return listening{listener, socket->address};
+}
+
+void interpreter::close_listener(std::uint64_t listener) {
+  if (listeners_.erase(listener) == 0) return;
+  outbox_.open(net_interpreter, record_kind::net_unlisten).put_u64(listener);
+  commit_word();
+}
+
+void interpreter::connect(const std::string& address, guest_word token) {
+  env_.need_net();
+  env_.connect(address, id_, token);
+}
+
+void interpreter::connected(guest_word token, const result<opened_socket>& socket) {
+  if (guest_ == nullptr) {
+    if (socket) close_socket(socket->descriptor);
+    return;
+  }
+  outcome o;
+  running_guest_.store(guest_.get(), std::memory_order_relaxed);
+  if (!socket) {
+    o.what = outcome::kind::failed;
+    o.failure = &socket.error();
+    return guest_->resume(token, o);
+  }
+  o.what = outcome::kind::accepted;
+  o.connection = env_.next_socket_number();
+  o.name = socket->address;
+  wire_writer& w = outbox_.open(net_interpreter, record_kind::net_connected);
+  w.put_u64(o.connection);
+  w.put_u64(static_cast<std::uint64_t>(socket->descriptor));
+  commit_word();
+  guest_->resume(token, o);
+}
+
+void interpreter::adopt_connection(std::uint64_t connection, guest_word token) {
+  connections_[connection] = {token, 0};
+  outbox_.open(net_interpreter, record_kind::net_adopt).put_u64(connection);
+  commit_word();
+}
+
+bool interpreter::write(std::uint64_t connection, std::string_view bytes) {
+  const auto it = connections_.find(connection);
+  if (it == connections_.end()) return true;
+  it->second.unsent += bytes.size();
+  const bool crowded = it->second.unsent > unsent_max;
+  wire_writer& w = outbox_.open(net_interpreter, record_kind::net_write);
+  w.put_u64(connection);
+  w.put_u8(crowded ? 1 : 0);
+  w.put_bytes(bytes);
+  commit_word();
+  return !crowded;
+}
+
+void interpreter::close_connection(std::uint64_t connection) {
+  connections_.erase(connection);
+  outbox_.open(net_interpreter, record_kind::net_close).put_u64(connection);
+  commit_word();
+}
+
+void interpreter::handle_net(record& r) {
+  wire_reader& in = r.body;
+  outcome o;
+  guest_word token = 0;
+  if (r.kind == record_kind::net_accepted) {
+    const std::uint64_t listener = in.get_u64();
+    o.connection = in.get_u64();
+    o.what = outcome::kind::accepted;
+    o.name = in.get_text();
+    const auto it = listeners_.find(listener);
+    if (it == listeners_.end()) return close_connection(o.connection);
+    token = it->second;
+  } else {
+    o.connection = in.get_u64();
+    const auto it = connections_.find(o.connection);
+    if (it == connections_.end()) return;
+    token = it->second.token;
+    if (r.kind == record_kind::net_data) {
+      o.what = outcome::kind::data;
+      o.bytes = in.get_bytes(in.left());
+    } else if (r.kind == record_kind::net_closed) {
+      o.what = outcome::kind::closed;
+      o.reason = in.get_text();
+      connections_.erase(it);
+    } else {
+      o.what = outcome::kind::drained;
+      it->second.unsent = 0;
+    }
+  }
+  if (guest_ == nullptr) return;
+  running_guest_.store(guest_.get(), std::memory_order_relaxed);
+  guest_->resume(token, o);
+}
+
+}  // namespace Atoll

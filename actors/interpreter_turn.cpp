@@ -1,0 +1,394 @@
+// The turn of an interpreter: taking envelopes, handling records, sending what waits. Steps: actors/interpreter.hpp.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "actors/interpreter.hpp"
+#include "channels/disposal.hpp"
+
+namespace Atoll {
+
+namespace {
+
+constexpr std::uint8_t yield_bit = 1;
+constexpr std::uint8_t interrupt_bit = 2;
+constexpr std::uint8_t kill_bit = 4;
+// Protocol words that wait longer than a turn are sent early when there are this many.
+constexpr std::size_t protocol_words_max = 4096;
+
+}  // namespace
+
+void interpreter::set_controls(controls c) noexcept {
+  const int bits = (c.yield ? yield_bit : 0) | (c.interrupt ? interrupt_bit : 0) | (c.kill ? kill_bit : 0);
+  controls_.fetch_or(static_cast<std::uint8_t>(bits), std::memory_order_relaxed);
+}
+
+controls interpreter::pending_controls() const noexcept {
+  const std::uint8_t bits = controls_.load(std::memory_order_relaxed);
+  return {(bits & yield_bit) != 0, (bits & interrupt_bit) != 0, (bits & kill_bit) != 0};
+}
+
+interpreter::turn_result interpreter::turn() {
+  if (finished_) return turn_result::done;
+  box_->turn().begin();
+  const time_point start = clock_type::now();
+  turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  controls_.fetch_and(static_cast<std::uint8_t>(~yield_bit), std::memory_order_relaxed);
+  try {
+    for (;;) {
+      const bool more = work();
+      if (ending_) finish();
+      if (finished_) return turn_result::done;
+      cpu_seconds_ += std::chrono::duration<double>(clock_type::now() - start).count();
+      if (more) return turn_result::again;
+      if (box_->turn().end()) return turn_result::idle;  // from here on another worker may run the next turn
+      if (pending_controls().yield) return turn_result::again;
+    }
+  } catch (const std::bad_alloc&) {
+    end(end_kind::failed, make_error(errc::out_of_memory, fmt::format("interpreter {}: no memory for its messages", id_text())));
+    finish();
+    return turn_result::done;
+  }
+}
+
+bool interpreter::work() {
+  look_at_controls();
+  take_envelopes();
+  bool more = !ending_ && handle_envelopes();
+  if (!ending_ && wake_set_ != time_point{}) more = fire_timers() || more;
+  if (!ending_ && guest_ != nullptr) {
+    running_guest_.store(guest_.get(), std::memory_order_relaxed);
+    more = guest_->run_ready() || more;
+  }
+  drop_due();
+  flush();
+  running_guest_.store(nullptr, std::memory_order_relaxed);
+  if (id_ == main_interpreter && state_ == run_state::running && !ending_ && !guest_->waiting()) tell_main_done(nullptr);
+  return more && !ending_;
+}
+
+void interpreter::look_at_controls() {
+  const controls c = pending_controls();
+  if (c.kill) {
+    end(end_kind::killed, make_error(errc::killed, fmt::format("interpreter {} was killed", id_text())));
+  } else if (c.interrupt) {
+    controls_.fetch_and(static_cast<std::uint8_t>(~interrupt_bit), std::memory_order_relaxed);
+    if (guest_ != nullptr) guest_->interrupt(errc::interrupted);
+  }
+}
+
+void interpreter::take_envelopes() {
+  while (envelope_ptr taken = box_->take()) {
+    envelope* e = taken.release();
+    e->next = nullptr;
+    if (last_ != nullptr) {
+      last_->next = e;
+    } else {
+      first_ = e;
+    }
+    last_ = e;
+  }
+}
+
+bool interpreter::handle_envelopes() {
+  std::size_t budget = config_.turn_messages;
+  while (first_ != nullptr) {
+    if (!half_handled_) current_ = first_->reader();
+    half_handled_ = true;
+    const interpreter_id from = first_->from();
+    while (!current_.at_end()) {
+      if (budget == 0 || pending_controls().yield) return true;
+      --budget;
+      record r = next_record(current_);
+      handle(r, from);
+      drop_due();
+      if (ending_) return false;
+    }
+    envelope_ptr done(first_);
+    first_ = first_->next;
+    if (first_ == nullptr) last_ = nullptr;
+    half_handled_ = false;
+    for (interpreter_id waiting : box_->handled(done->count())) send_word(waiting, record_kind::room, {}, 0);
+  }
+  return false;
+}
+
+void interpreter::handle(record& r, interpreter_id from) {
+  wire_reader& in = r.body;
+  switch (r.kind) {
+    case record_kind::send:
+    case record_kind::call:
+    case record_kind::eval: handle_guest_message(r, from); break;
+    case record_kind::invoke: handle_invoke(in, from); break;
+    case record_kind::reply:
+    case record_kind::reply_error: handle_reply(r); break;
+    case record_kind::start: handle_start(in, from); break;
+    case record_kind::decref: handle_decref(in); break;
+    case record_kind::credit_request: {
+      const object_id id = in.get_object_id();
+      send_word(from, record_kind::credit_grant, id, exports_.grant(id));
+      break;
+    }
+    case record_kind::credit_grant: {
+      const object_id id = in.get_object_id();
+      imports_.on_grant(id, in.get_u32());
+      break;
+    }
+    case record_kind::loan_return: {
+      const object_id id = in.get_object_id();
+      imports_.on_loan_return(id, in.get_u32());
+      break;
+    }
+    case record_kind::stop: handle_stop(in, from); break;
+    case record_kind::stats: handle_stats(in, from); break;
+    case record_kind::monitor: watchers_.push_back({from, in.get_u64()}); break;
+    case record_kind::demonitor: {
+      const std::uint64_t token = in.get_u64();
+      std::erase_if(watchers_, [&](const watcher& w) { return w.who == from && w.token == token; });
+      break;
+    }
+    case record_kind::down: handle_down(in); break;
+    case record_kind::room: room(from); break;
+    case record_kind::job: run_job(in); break;
+    case record_kind::net_accepted:
+    case record_kind::net_data:
+    case record_kind::net_closed:
+    case record_kind::net_drained: handle_net(r); break;
+    default: log(log_level::error, fmt::format("a message of an unknown kind from interpreter {}", number(from))); break;
+  }
+}
+
+void interpreter::handle_start(wire_reader& in, interpreter_id from) {
+  start_request_ = requests_.open(from, in.get_u64());
+  source where;
+  where.kind = static_cast<source_kind>(in.get_u8());
+  where.text = in.get_text();
+  where.chunk = in.get_text();
+  guest_ = make_guest_(*this);
+  if (guest_ == nullptr) {
+    return reply_error(start_request_, make_error(errc::out_of_memory,
+                                                  fmt::format("no memory to start interpreter {} (limit {} bytes)",
+                                                              id_text(), heap_->limit())));
+  }
+  running_guest_.store(guest_.get(), std::memory_order_relaxed);
+  guest_->start(start_request_, where, in);
+}
+
+void interpreter::handle_guest_message(record& r, interpreter_id from) {
+  if (guest_ == nullptr || imports_dropped_) return refuse(r, from, gone_error());
+  ++messages_in_;
+  incoming m;
+  m.kind = r.kind;
+  m.from = from;
+  if (r.kind != record_kind::send) m.request = requests_.open(from, r.body.get_u64());
+  m.name = r.body.get_text();
+  m.args = r.body;
+  running_guest_.store(guest_.get(), std::memory_order_relaxed);
+  guest_->deliver(m);
+}
+
+void interpreter::handle_invoke(wire_reader& in, interpreter_id from) {
+  record whole{record_kind::invoke, in};
+  if (guest_ == nullptr || imports_dropped_) return refuse(whole, from, gone_error());
+  ++messages_in_;
+  incoming m;
+  m.kind = record_kind::invoke;
+  m.from = from;
+  const call_id call = in.get_u64();
+  m.op = static_cast<invoke_op>(in.get_u8());
+  const wire_ref target = in.get_reference();
+  m.name = in.get_text();
+  m.args = in;
+  if (call != 0) m.request = requests_.open(from, call);
+  // The credit comes home before the call; the object stays until drop_due(), and the guest holds it by then.
+  const auto object = receive_reference(target);
+  if (!object || !object->own) {
+    give_back(m.args);
+    return reply_error(m.request, make_error(errc::reference_released,
+                                             fmt::format("interpreter {} has no such object any more", id_text())));
+  }
+  m.target = object->object;
+  running_guest_.store(guest_.get(), std::memory_order_relaxed);
+  guest_->deliver(m);
+}
+
+namespace {
+
+/// What a message carries that must not be lost.
+struct cargo final : record_visitor {
+  void on_reference(const wire_ref& ref) override { references.push_back(ref); }
+  void on_connection(std::uint64_t connection) override { connections.push_back(connection); }
+  void on_call(call_id c) override { call = c; }
+  std::vector<wire_ref> references;
+  std::vector<std::uint64_t> connections;
+  call_id call = 0;
+};
+
+}  // namespace
+
+void interpreter::refuse(record& r, interpreter_id from, const error& why) {
+  cargo carried;
+  walk_record(r, carried);
+  put_down(carried.references, carried.connections);
+  env_.where().count_dead_letter();
+  if (carried.call != 0) answer({from, carried.call}, why);
+}
+
+void interpreter::give_back(wire_reader values) {
+  cargo carried;
+  walk_values(values, carried);
+  put_down(carried.references, carried.connections);
+}
+
+void interpreter::put_down(const std::vector<wire_ref>& references, const std::vector<std::uint64_t>& connections) {
+  for (const wire_ref& ref : references)
+    if (const auto got = receive_reference(ref); got && !got->own) imports_.drop_use(got->import);
+  for (const std::uint64_t c : connections) close_connection(c);
+}
+
+void interpreter::handle_reply(record& r) {
+  const auto token = calls_.close(r.body.get_u64());
+  if (token == child_token) return child_stopped();
+  if (!token || guest_ == nullptr) {
+    if (r.kind == record_kind::reply) give_back(r.body);  // nobody waits any more
+    return;
+  }
+  outcome o;
+  error failure;
+  if (r.kind == record_kind::reply) {
+    o.what = outcome::kind::values;
+    o.values = r.body;
+  } else {
+    failure = r.body.get_error();
+    o.what = outcome::kind::failed;
+    o.failure = &failure;
+  }
+  running_guest_.store(guest_.get(), std::memory_order_relaxed);
+  guest_->resume(*token, o);
+}
+
+void interpreter::handle_decref(wire_reader& in) {
+  const std::uint32_t n = in.get_u32();
+  for (std::uint32_t i = 0; i < n && !in.failed(); ++i) {
+    object_id id{id_, in.get_u32(), in.get_u32()};
+    exports_.take_back(id, in.get_u32());
+  }
+  releases_in_ += n;
+}
+
+void interpreter::handle_down(wire_reader& in) {
+  const guest_word token = in.get_u64();
+  outcome o;
+  o.what = outcome::kind::down;
+  o.down_id = interpreter_id{in.get_u64()};
+  o.name = in.get_text();
+  o.reason = in.get_text();
+  const error failure = in.get_error();
+  o.failure = &failure;
+  if (monitors_.erase(token) > 0 && guest_ != nullptr) guest_->resume(token, o);
+}
+
+void interpreter::room(interpreter_id from) {
+  const auto it = rooms_.find(from);
+  if (it == rooms_.end() || guest_ == nullptr) return;
+  const std::vector<guest_word> tokens = std::move(it->second);
+  rooms_.erase(it);
+  for (const guest_word token : tokens) guest_->resume(token, {.what = outcome::kind::room});
+}
+
+void interpreter::run_job(wire_reader& in) {
+  const std::unique_ptr<job> work(reinterpret_cast<job*>(in.get_u64()));
+  try {
+    work->run(*this);
+  } catch (const std::exception& e) {
+    ++pending_calls_failed_;
+    log(log_level::error, fmt::format("a pending call failed: {}", e.what()));
+  }
+}
+
+bool interpreter::fire_timers() {
+  const time_point now = env_.now();
+  if (wake_set_ <= now) wake_set_ = {};
+  if (stop_deadline_ <= now) set_controls({.kill = true});
+  while (auto token = timers_.take_due(now)) {
+    if (guest_ == nullptr) continue;
+    running_guest_.store(guest_.get(), std::memory_order_relaxed);
+    guest_->resume(*token, {.what = outcome::kind::timer});
+    drop_due();
+  }
+  return pending_controls().kill;
+}
+
+void interpreter::schedule_wake() {
+  if (timers_.empty() && stop_deadline_ == time_point::max()) return;
+  time_point next = stop_deadline_;
+  if (!timers_.empty()) next = std::min(next, timers_.earliest());
+  if (wake_set_ != time_point{} && wake_set_ <= next) return;
+  wake_set_ = next;
+  env_.wake_at(*this, next);
+}
+
+void interpreter::drop_due() {
+  while (const auto object = exports_.take_due())
+    if (guest_ != nullptr) guest_->drop(*object);
+  if (imports_.queued() >= protocol_words_max) flush_protocol();
+}
+
+void interpreter::flush() {
+  if (imports_.queued() > 0) flush_protocol();
+  schedule_wake();
+  if (!outbox_.empty()) outbox_.flush();
+}
+
+void interpreter::send_word(interpreter_id to, record_kind kind, const object_id& id, std::uint32_t count) {
+  wire_writer& w = outbox_.open(to, kind);
+  if (kind != record_kind::room) put_object_id(w, id);
+  if (kind != record_kind::room && kind != record_kind::credit_request) w.put_u32(count);
+  commit_word();
+}
+
+void interpreter::commit_word() {
+  switch (outbox_.commit()) {
+    case send_status::sent:
+    case send_status::crowded: return;
+    case send_status::no_memory: throw std::bad_alloc();
+    case send_status::gone: break;
+  }
+  ignoring_visitor nothing;  // nobody is there to hear it
+  outbox_.rollback(nothing);
+}
+
+void interpreter::flush_protocol() {
+  std::vector<protocol_message> words;
+  words.swap(imports_.queue());
+  const auto decrefs_end = std::stable_partition(
+      words.begin(), words.end(), [](const protocol_message& w) { return w.what == protocol_message::kind::decref; });
+  const auto by_owner = [](const protocol_message& a, const protocol_message& b) { return a.to < b.to; };
+  if (!std::is_sorted(words.begin(), decrefs_end, by_owner)) std::stable_sort(words.begin(), decrefs_end, by_owner);
+  for (auto i = words.begin(); i != decrefs_end;) {
+    const auto owner_end = std::find_if(i, decrefs_end, [&](const protocol_message& w) { return w.to != i->to; });
+    wire_writer& w = outbox_.open(i->to, record_kind::decref);
+    w.put_u32(static_cast<std::uint32_t>(owner_end - i));
+    for (; i != owner_end; ++i) {
+      w.put_u32(i->id.slot);
+      w.put_u32(i->id.generation);
+      w.put_u32(i->count);
+    }
+    commit_word();
+  }
+  for (auto i = decrefs_end; i != words.end(); ++i) {
+    if (i->what == protocol_message::kind::credit_request && env_.where().find(i->to) == nullptr) {
+      imports_.on_grant(i->id, 0);  // the owner is gone: nobody else would answer
+    } else if (i->what == protocol_message::kind::credit_request) {
+      send_word(i->to, record_kind::credit_request, i->id, 0);
+    } else {
+      return_loan(i->to, i->id, i->count, outbox_, env_.where());
+    }
+  }
+  if (imports_.queued() > 0) return flush_protocol();
+  words.clear();
+  if (imports_.queue().capacity() < words.capacity()) imports_.queue().swap(words);  // keep the room
+}
+
+}  // namespace Atoll
