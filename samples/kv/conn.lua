@@ -36,8 +36,10 @@ local function serve(conn)
     if not data then return end
     local answered, reply, close = pcall(this.feed, this, data)
     if not answered then -- a shard is gone or out of memory; how much of the pipeline was done is not known
-      conn:write(resp.error("ERR " .. tostring(reply)))
-      error(reply, 0)
+      local failure = reply
+      conn:write(resp.error("ERR " .. tostring(failure)))
+      if type(failure) == "table" and failure.code == "runtime_finalizing" then return end
+      error(failure, 0)
     end
     if reply ~= "" and not conn:write(reply) then return end
     if close then return end
