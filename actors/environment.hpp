@@ -55,6 +55,11 @@ class environment {
   /// Connects on a thread of its own and hands the socket to the broker for `receiver`.
   virtual void connect(const std::string& address, interpreter_id receiver, guest_word token) = 0;
 
+  /// The calling thread runs `who` from here on, and does not any more: between the two, and only there, the runtime may
+  /// tick it. The second comes before anybody else can run the next turn.
+  virtual void turn_begins(interpreter& who) noexcept = 0;
+  virtual void turn_ends() noexcept = 0;
+
   virtual bool finalizing() const noexcept = 0;
   /// The main interpreter has nothing left to wait for, or somebody called exit.
   virtual void request_exit(int status) = 0;

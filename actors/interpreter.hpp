@@ -118,6 +118,7 @@ class interpreter final : public host {
   void close_listener(std::uint64_t listener) override;
   void connect(const std::string& address, guest_word token) override;
   void adopt_connection(std::uint64_t connection, guest_word token) override;
+  void consumed(std::uint64_t connection, std::size_t bytes) override;
   bool write(std::uint64_t connection, std::string_view bytes) override;
   void close_connection(std::uint64_t connection) override;
 
@@ -136,7 +137,8 @@ class interpreter final : public host {
   };
   struct connection_state {
     guest_word token = 0;
-    std::size_t unsent = 0;  // bytes written since the broker last said "drained"
+    std::size_t unsent = 0;    // bytes written since the broker last said "drained"
+    std::size_t consumed = 0;  // bytes taken since the broker was last told
   };
 
   // The word under which the shell waits for its children to stop; a guest's words are its own business, but not this one.

@@ -9,6 +9,8 @@ namespace Atoll {
 namespace {
 // Bytes written to a connection and not known to be out, above which its writer is asked to wait.
 constexpr std::size_t unsent_max = 1U << 20U;
+// The broker is told of consumed bytes in steps of this; it reads ahead by more (net_broker.cpp).
+constexpr std::size_t consumed_step = 64U << 10U;
 }  // namespace
 
 result<host::listening> interpreter::listen(const std::string& address, guest_word token) {
@@ -59,16 +61,28 @@ void interpreter::connected(guest_word token, const result<opened_socket>& socke
 }
 
 void interpreter::adopt_connection(std::uint64_t connection, guest_word token) {
-  connections_[connection] = {token, 0};
+  connections_[connection] = {token, 0, 0};
   outbox_.open(net_interpreter, record_kind::net_adopt).put_u64(connection);
   commit_word();
 }
 
-bool interpreter::write(std::uint64_t connection, std::string_view bytes) {
+void interpreter::consumed(std::uint64_t connection, std::size_t bytes) {
   const auto it = connections_.find(connection);
-  if (it == connections_.end()) return true;
-  it->second.unsent += bytes.size();
-  const bool crowded = it->second.unsent > unsent_max;
+  if (it == connections_.end()) return;
+  it->second.consumed += bytes;
+  if (it->second.consumed < consumed_step) return;
+  wire_writer& w = outbox_.open(net_interpreter, record_kind::net_consumed);
+  w.put_u64(connection);
+  w.put_u64(std::exchange(it->second.consumed, 0));
+  commit_word();
+}
+
+bool interpreter::write(std::uint64_t connection, std::string_view bytes) {
+  bool crowded = false;
+  if (const auto it = connections_.find(connection); it != connections_.end()) {
+    it->second.unsent += bytes.size();
+    crowded = it->second.unsent > unsent_max;
+  }
   wire_writer& w = outbox_.open(net_interpreter, record_kind::net_write);
   w.put_u64(connection);
   w.put_u8(crowded ? 1 : 0);

@@ -35,19 +35,23 @@ interpreter::turn_result interpreter::turn() {
   const time_point start = clock_type::now();
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   controls_.fetch_and(static_cast<std::uint8_t>(~yield_bit), std::memory_order_relaxed);
+  env_.turn_begins(*this);
   try {
     for (;;) {
       const bool more = work();
       if (ending_) finish();
-      if (finished_) return turn_result::done;
       cpu_seconds_ += std::chrono::duration<double>(clock_type::now() - start).count();
+      env_.turn_ends();
+      if (finished_) return turn_result::done;
       if (more) return turn_result::again;
       if (box_->turn().end()) return turn_result::idle;  // from here on another worker may run the next turn
       if (pending_controls().yield) return turn_result::again;
+      env_.turn_begins(*this);
     }
   } catch (const std::bad_alloc&) {
     end(end_kind::failed, make_error(errc::out_of_memory, fmt::format("interpreter {}: no memory for its messages", id_text())));
     finish();
+    env_.turn_ends();
     return turn_result::done;
   }
 }

@@ -137,6 +137,9 @@ class host {
   /// This interpreter takes the connection: the broker starts to read, and data, closed and drained come to `token`.
   /// A new connection is not read from until somebody adopts it, so it can move to another interpreter before that.
   virtual void adopt_connection(std::uint64_t connection, guest_word token) = 0;
+  /// The guest has handed out this many bytes of the connection's data: the broker may read on. A broker stops reading
+  /// a connection whose data nobody consumes.
+  virtual void consumed(std::uint64_t connection, std::size_t bytes) = 0;
   /// Queues bytes; false when they pile up (over a high-water mark): resume(token, drained) comes when they are out.
   virtual bool write(std::uint64_t connection, std::string_view bytes) = 0;
   /// Closes after everything written has gone out.

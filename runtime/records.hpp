@@ -45,11 +45,12 @@ enum class record_kind : std::uint8_t {
   net_drained,     // u64 connection: what was written has gone out
   // and what it is told.
   net_listen,      // u64 listener, u64 socket
-  net_unlisten,    // u64 listener
+  net_unlisten,    // u64 listener (0: all)
   net_connected,   // u64 connection, u64 socket
   net_adopt,       // u64 connection: the sender reads from it now
   net_write,       // u64 connection, u8 tell when it is out, bytes to the record's end
-  net_close,       // u64 connection: close when everything written has gone out
+  net_close,       // u64 connection (0: all): close when everything written has gone out
+  net_consumed,    // u64 connection, u64 bytes that the program has taken
 };
 
 enum class invoke_op : std::uint8_t { method, apply, get, set };

@@ -1,0 +1,60 @@
+// An interpreter on CAF: what schedules its turns.
+// Why: CAF's workers run any resumable; the interpreter's own inbox and its one state word (channels/turn_state.hpp)
+// decide when, so a message costs no CAF message. What CAF delivers besides (the clock's wake-ups, exit messages) only
+// gives it a turn.
+// Ownership: counted by CAF; the runtime holds one count until the interpreter has ended.
+// Threads: schedule() and enqueue() any thread; resume() one worker at a time (turn_state invariant 1).
+#pragma once
+
+#include <caf/all.hpp>
+
+#include "actors/interpreter.hpp"
+
+namespace Atoll {
+
+/// Schedules a resumable: on the calling worker when it is one, else on any.
+void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept;
+
+/// Marks the calling thread as a CAF worker for schedule_on_caf() while it lives.
+class worker_scope {
+ public:
+  explicit worker_scope(caf::execution_unit* unit) noexcept;
+  ~worker_scope();
+  worker_scope(const worker_scope&) = delete;
+  worker_scope& operator=(const worker_scope&) = delete;
+
+ private:
+  caf::execution_unit* before_;
+};
+
+class interpreter_actor final : public caf::monitorable_actor,
+                                public caf::resumable,
+                                public caf::dynamically_typed_actor_base,
+                                public waker {
+ public:
+  using signatures = caf::none_t;
+
+  interpreter_actor(caf::actor_config& cfg, environment& env, const interpreter_config& config, interpreter_id id,
+                    interpreter_id parent, const spawn_options& options, const guest_factory& make_guest);
+
+  interpreter& shell() noexcept { return shell_; }
+
+  // waker
+  void schedule() noexcept override;
+
+  // caf::abstract_actor
+  const char* name() const override { return "interpreter"; }
+  using caf::abstract_actor::enqueue;
+  void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) override;
+
+  // caf::resumable
+  subtype_t subtype() const override { return caf::resumable::scheduled_actor; }
+  resume_result resume(caf::execution_unit* unit, size_t max_throughput) override;
+  void intrusive_ptr_add_ref_impl() override { intrusive_ptr_add_ref(ctrl()); }
+  void intrusive_ptr_release_impl() override { intrusive_ptr_release(ctrl()); }
+
+ private:
+  interpreter shell_;
+};
+
+}  // namespace Atoll

@@ -1,0 +1,272 @@
+#include "actors/net_broker.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include "actors/sockets.hpp"
+#include "channels/disposal.hpp"
+
+namespace Atoll {
+
+namespace {
+
+using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
+using flush_atom = caf::atom_constant<caf::atom("atollflush")>;
+
+constexpr std::size_t read_at_most = 64U << 10U;
+// Bytes handed to an interpreter and not consumed, above which its connection is not read from.
+constexpr std::size_t unconsumed_max = 1U << 20U;
+
+}  // namespace
+
+net_broker::net_broker(caf::actor_config& cfg, environment& env, inbox_ptr box)
+    : caf::io::broker(cfg), env_(env), box_(std::move(box)), outbox_(net_interpreter, env.where()) {
+  box_->set_waker(*this);
+}
+
+void net_broker::schedule() noexcept { caf::anon_send(caf::actor_cast<caf::actor>(this), wake_atom::value); }
+
+caf::behavior net_broker::make_behavior() {
+  return {
+      [this](wake_atom) { take_envelopes(); },
+      [this](flush_atom) {
+        flush_posted_ = false;
+        outbox_.flush();
+      },
+      [this](const caf::io::new_connection_msg& m) { on_connection(m.source, m.handle); },
+      [this](const caf::io::new_data_msg& m) { on_data(m); },
+      [this](const caf::io::connection_closed_msg& m) { on_closed(m.handle); },
+      [this](const caf::io::data_transferred_msg& m) { on_transferred(m); },
+      [](const caf::io::acceptor_closed_msg&) {},
+      [](const caf::io::connection_passivated_msg&) {},
+      [](const caf::io::acceptor_passivated_msg&) {},
+  };
+}
+
+void net_broker::take_envelopes() {
+  box_->turn().begin();
+  do {
+    while (const envelope_ptr e = box_->take()) {
+      wire_reader in = e->reader();
+      while (!in.at_end()) {
+        record r = next_record(in);
+        handle(r, e->from());
+      }
+      for (const interpreter_id waiting : box_->handled(e->count())) {
+        outbox_.open(waiting, record_kind::room);
+        commit();
+      }
+    }
+    outbox_.flush();
+  } while (!box_->turn().end());
+}
+
+void net_broker::handle(record& r, interpreter_id from) {
+  wire_reader& in = r.body;
+  switch (r.kind) {
+    case record_kind::net_write: write(in); break;
+    case record_kind::net_consumed: {
+      const std::uint64_t number = in.get_u64();
+      consumed(number, in.get_u64());
+      break;
+    }
+    case record_kind::net_adopt: adopt(in.get_u64(), from); break;
+    case record_kind::net_close: close(in.get_u64()); break;
+    case record_kind::net_listen: {
+      const std::uint64_t listener = in.get_u64();
+      listen(listener, static_cast<int>(in.get_u64()), from);
+      break;
+    }
+    case record_kind::net_unlisten: unlisten(in.get_u64()); break;
+    case record_kind::net_connected: {
+      const std::uint64_t number = in.get_u64();
+      connection& c = connections_[number];
+      c.handle = add_scribe(static_cast<caf::io::network::native_socket>(in.get_u64()));
+      c.owner = from;
+      numbers_[c.handle.id()] = number;
+      break;
+    }
+    case record_kind::room: room(from); break;
+    default: {
+      ignoring_visitor nothing;
+      walk_record(r, nothing);
+      break;
+    }
+  }
+}
+
+void net_broker::listen(std::uint64_t listener, int descriptor, interpreter_id owner) {
+  if (closed_for_good_) return close_socket(descriptor);
+  listeners_[listener] = {add_doorman(descriptor), owner};
+}
+
+void net_broker::unlisten(std::uint64_t listener) {
+  if (listener == 0) return unlisten_all();
+  const auto it = listeners_.find(listener);
+  if (it == listeners_.end()) return;
+  caf::io::broker::close(it->second.handle);
+  listeners_.erase(it);
+}
+
+void net_broker::unlisten_all() {
+  closed_for_good_ = true;
+  for (const auto& [number, state] : listeners_) caf::io::broker::close(state.handle);
+  listeners_.clear();
+}
+
+void net_broker::write(wire_reader& in) {
+  const auto it = connections_.find(in.get_u64());
+  const bool tell_drained = in.get_u8() != 0;
+  if (it == connections_.end() || it->second.closing) return;
+  connection& c = it->second;
+  const std::string_view bytes = in.get_bytes(in.left());
+  caf::io::broker::write(c.handle, bytes.size(), bytes.data());
+  if (tell_drained && !c.tell_drained) {
+    c.tell_drained = true;
+    ack_writes(c.handle, true);
+  }
+  caf::io::broker::flush(c.handle);
+}
+
+void net_broker::adopt(std::uint64_t number, interpreter_id owner) {
+  const auto it = connections_.find(number);
+  if (it == connections_.end()) return tell(owner, record_kind::net_closed, number);
+  connection& c = it->second;
+  c.owner = owner;
+  if (c.adopted || c.closing) return;
+  c.adopted = true;
+  configure_read(c.handle, caf::io::receive_policy::at_most(read_at_most));
+}
+
+void net_broker::consumed(std::uint64_t number, std::uint64_t bytes) {
+  const auto it = connections_.find(number);
+  if (it == connections_.end()) return;
+  connection& c = it->second;
+  c.unconsumed -= std::min<std::uint64_t>(bytes, c.unconsumed);
+  if (c.halted && c.unconsumed <= unconsumed_max / 2) read_on(c);
+}
+
+void net_broker::read_on(connection& c) {
+  c.halted = false;
+  trigger(c.handle);
+}
+
+void net_broker::room(interpreter_id owner) {
+  const auto it = waiting_for_room_.find(owner);
+  if (it == waiting_for_room_.end()) return;
+  const std::vector<std::uint64_t> numbers = std::move(it->second);
+  waiting_for_room_.erase(it);
+  for (const std::uint64_t number : numbers)
+    if (const auto c = connections_.find(number); c != connections_.end() && c->second.halted) read_on(c->second);
+}
+
+void net_broker::close(std::uint64_t number) {
+  if (number == 0) return close_all();
+  const auto it = connections_.find(number);
+  if (it == connections_.end() || it->second.closing) return;
+  connection& c = it->second;
+  c.closing = true;
+  // Shut down for writing behind what is queued; then the peer's end of stream, or its silence, ends it: what it still
+  // sends is read and thrown away.
+  caf::io::broker::close(c.handle);
+  if (!c.adopted) configure_read(c.handle, caf::io::receive_policy::at_most(read_at_most));
+  if (c.halted) read_on(c);
+}
+
+void net_broker::close_all() {
+  std::vector<std::uint64_t> all;
+  for (const auto& [number, c] : connections_) all.push_back(number);
+  for (const std::uint64_t number : all) close(number);
+}
+
+void net_broker::on_connection(caf::io::accept_handle acceptor, caf::io::connection_handle handle) {
+  for (const auto& [listener, state] : listeners_) {
+    if (state.handle != acceptor) continue;
+    const std::uint64_t number = env_.next_socket_number();
+    connections_[number] = {handle, state.owner};
+    numbers_[handle.id()] = number;
+    wire_writer& w = outbox_.open(state.owner, record_kind::net_accepted);
+    w.put_u64(listener);
+    w.put_u64(number);
+    w.put_text(peer_of(static_cast<int>(handle.id())));
+    commit();
+    return flush_soon();
+  }
+  caf::io::broker::close(handle);
+}
+
+void net_broker::on_data(const caf::io::new_data_msg& m) {
+  const auto number = numbers_.find(m.handle.id());
+  if (number == numbers_.end()) return;
+  connection& c = connections_[number->second];
+  if (c.closing) return;
+  c.unconsumed += m.buf.size();
+  tell(c.owner, record_kind::net_data, number->second, {m.buf.data(), m.buf.size()});
+  if (c.unconsumed > unconsumed_max && !c.halted) {
+    c.halted = true;
+    halt(c.handle);
+  }
+}
+
+void net_broker::on_closed(caf::io::connection_handle handle) {
+  const auto it = numbers_.find(handle.id());
+  if (it == numbers_.end()) return;
+  const std::uint64_t number = it->second;
+  numbers_.erase(it);
+  const connection c = connections_[number];
+  connections_.erase(number);
+  if (!c.closing) {
+    wire_writer& w = outbox_.open(c.owner, record_kind::net_closed);
+    w.put_u64(number);
+    w.put_text("");
+    commit();
+    flush_soon();
+  }
+}
+
+void net_broker::on_transferred(const caf::io::data_transferred_msg& m) {
+  const auto it = numbers_.find(m.handle.id());
+  if (it == numbers_.end() || m.remaining > 0) return;
+  connection& c = connections_[it->second];
+  if (!c.tell_drained) return;
+  c.tell_drained = false;
+  ack_writes(c.handle, false);
+  tell(c.owner, record_kind::net_drained, it->second);
+}
+
+void net_broker::tell(interpreter_id owner, record_kind kind, std::uint64_t number, std::string_view text) {
+  wire_writer& w = outbox_.open(owner, kind);
+  w.put_u64(number);
+  if (kind == record_kind::net_closed) {
+    w.put_text(text);
+  } else {
+    w.put_bytes(text);
+  }
+  const bool crowded = !commit();
+  flush_soon();
+  if (!crowded || kind != record_kind::net_data) return;
+  // The receiver has too much to read: this connection rests until it has room.
+  const inbox_ptr box = outbox_.receiver(owner);
+  outbox_.flush();
+  if (box == nullptr || box->await_room(net_interpreter)) return;
+  connection& c = connections_[number];
+  c.halted = true;
+  halt(c.handle);
+  waiting_for_room_[owner].push_back(number);
+}
+
+bool net_broker::commit() {
+  const send_status sent = outbox_.commit();
+  if (sent <= send_status::crowded) return sent == send_status::sent;
+  ignoring_visitor nothing;
+  outbox_.rollback(nothing);
+  return true;
+}
+
+void net_broker::flush_soon() {
+  if (std::exchange(flush_posted_, true)) return;
+  // Behind the events of this round: CAF handles messages to a broker after the sockets that are ready.
+  caf::anon_send(caf::actor_cast<caf::actor>(this), flush_atom::value);
+}
+
+}  // namespace Atoll

@@ -1,0 +1,89 @@
+#include "actors/ticker.hpp"
+
+#include <csignal>
+
+#include "actors/interpreter.hpp"
+
+namespace Atoll {
+
+namespace {
+constexpr int tick_signal = SIGURG;  // ignored by default, used by nobody else here, does not stop a debugger
+}
+
+thread_local ticker::slot* ticker::mine_ = nullptr;
+
+ticker::ticker(std::chrono::milliseconds period) : period_(period) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    struct sigaction action {};
+    action.sa_handler = &ticker::on_signal;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(tick_signal, &action, nullptr);
+  });
+  thread_ = std::thread([this] { run(); });
+}
+
+ticker::~ticker() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void ticker::enter(interpreter& who) {
+  static thread_local std::vector<std::pair<const ticker*, std::shared_ptr<slot>>> known;
+  slot* s = mine_;
+  if (known.empty() || known.front().first != this) {
+    auto fresh = std::make_shared<slot>();
+    fresh->thread = pthread_self();
+    {
+      const std::scoped_lock lock(mutex_);
+      slots_.push_back(fresh);
+    }
+    known.assign(1, {this, fresh});
+    mine_ = s = fresh.get();
+  }
+  s->turn.store(s->turn.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  s->who.store(&who, std::memory_order_relaxed);
+}
+
+void ticker::leave() noexcept { mine_->who.store(nullptr, std::memory_order_relaxed); }
+
+void ticker::poke(const interpreter* who) {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& s : slots_)
+    if (s->who.load(std::memory_order_relaxed) == who) pthread_kill(s->thread, tick_signal);
+}
+
+void ticker::on_signal(int) {
+  const int saved = errno;
+  if (slot* s = mine_) {
+    if (interpreter* who = s->who.load(std::memory_order_relaxed)) {
+      who->set_controls({.yield = true});
+      who->tick();
+    }
+  }
+  errno = saved;
+}
+
+void ticker::run() {
+  std::unique_lock lock(mutex_);
+  int quiet = 0;  // looks in a row that found every worker idle: the ticker sleeps longer
+  while (!stop_) {
+    wake_.wait_for(lock, quiet > 20 ? period_ * 4 : period_);
+    bool busy = false;
+    for (const auto& s : slots_) {
+      const std::uint64_t turn = s->turn.load(std::memory_order_relaxed);
+      const bool running = s->who.load(std::memory_order_relaxed) != nullptr;
+      busy = busy || running;
+      if (running && turn == s->seen) pthread_kill(s->thread, tick_signal);
+      s->seen = turn;
+    }
+    quiet = busy ? 0 : quiet + 1;
+  }
+}
+
+}  // namespace Atoll

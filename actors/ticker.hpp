@@ -1,0 +1,56 @@
+// Reaches guests that compute for long: a signal to the worker thread, on which the guest sets a hook.
+// Why: a flag tested in the guest's hot loop would cost every program; a hook that is not set costs nothing (DESIGN 16).
+// Ownership: one per runtime; worker threads enter themselves with their first turn.
+// Threads: enter()/leave() the worker around each turn; poke() any thread.
+// Invariants: (1) the handler touches only what the interrupted thread itself runs: the slot's interpreter is set and
+//                 cleared by the same thread, so it cannot be gone.
+//             (2) workers outlive the ticker: the runtime stops it before CAF's threads end.
+//             (3) a turn shorter than two periods is never disturbed, but for poke().
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace Atoll {
+
+class interpreter;
+
+class ticker {
+ public:
+  explicit ticker(std::chrono::milliseconds period);
+  ~ticker();
+
+  /// The calling thread runs `who` from now on, until leave().
+  void enter(interpreter& who);
+  void leave() noexcept;
+
+  /// Ticks the thread that runs `who` now, if one does.
+  void poke(const interpreter* who);
+
+ private:
+  struct slot {
+    std::atomic<interpreter*> who{nullptr};  // relaxed: read by its own thread's signal handler, and compared by others
+    std::atomic<std::uint64_t> turn{0};      // relaxed: a stale answer costs one tick more or less
+    pthread_t thread{};
+    std::uint64_t seen = 0;                  // the ticker's: the turn at its last look
+  };
+  static thread_local slot* mine_;
+
+  static void on_signal(int);
+  void run();
+
+  const std::chrono::milliseconds period_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::shared_ptr<slot>> slots_;  // under mutex_
+  bool stop_ = false;                         // under mutex_
+  std::thread thread_;
+};
+
+}  // namespace Atoll
