@@ -21,6 +21,7 @@
 //   7. the inbox closes, tombstones are left for loans still out, what came too late is disposed of; 8. the report.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <unordered_map>
@@ -63,6 +64,8 @@ class interpreter final : public host {
   void tick() noexcept {
     if (guest* g = running_guest_.load(std::memory_order_relaxed)) g->tick();
   }
+  /// Any thread: stats() as they were at the end of the last turn.
+  figures shared_stats() const;
   std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }
   interpreter_info describe() const;
 
@@ -170,6 +173,8 @@ class interpreter final : public host {
   std::string id_text() const;
   error make_error(errc code, std::string message) const;
 
+  std::array<double, 11> count() const;
+
   void look_at_controls();
   bool fire_timers();
   void schedule_wake();
@@ -231,6 +236,9 @@ class interpreter final : public host {
   bool imports_dropped_ = false;
   end_kind outcome_ = end_kind::stopped;
   error failure_;
+
+  // Relaxed: figures for others, each right by itself.
+  std::array<std::atomic<double>, 11> shared_figures_{};
 
   std::uint64_t messages_in_ = 0;
   std::uint64_t releases_in_ = 0;

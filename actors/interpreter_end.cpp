@@ -46,6 +46,7 @@ void interpreter::started() {
 }
 
 void interpreter::start_failed(const error& why) {
+  if (env_.finalizing()) return;  // what finalization cut short did not fail; teardown ends it
   end(end_kind::failed, why);
   if (id_ == main_interpreter) tell_main_done(&why);
 }

@@ -144,19 +144,41 @@ void interpreter::count_finalizer(const error* failure) {
   if (failure != nullptr) ++finalizers_failed_;
 }
 
-host::figures interpreter::stats() const {
+namespace {
+
+constexpr std::array figure_names = {"heap_bytes",   "heap_limit",  "exports", "imports", "inbox",      "messages_in",
+                                     "messages_out", "releases_in", "tasks",   "turns",   "cpu_seconds"};
+
+template <class Values>
+host::figures named(const Values& values) {
+  host::figures all;
+  for (std::size_t i = 0; i < figure_names.size(); ++i) all.emplace_back(figure_names[i], values[i]);
+  return all;
+}
+
+}  // namespace
+
+std::array<double, 11> interpreter::count() const {
   const auto n = [](auto v) { return static_cast<double>(v); };
-  return {{"heap_bytes", n(heap_ ? heap_->bytes_in_use() : 0)},
-          {"heap_limit", n(heap_ ? heap_->limit() : 0)},
-          {"exports", n(exports_.live())},
-          {"imports", n(imports_.size())},
-          {"inbox", n(box_->backlog())},
-          {"messages_in", n(messages_in_)},
-          {"messages_out", n(outbox_.messages())},
-          {"releases_in", n(releases_in_)},
-          {"tasks", n(guest_ ? guest_->tasks() : 0)},
-          {"turns", n(turns())},
-          {"cpu_seconds", cpu_seconds_}};
+  return {n(heap_ ? heap_->bytes_in_use() : 0),
+          n(heap_ ? heap_->limit() : 0),
+          n(exports_.live()),
+          n(imports_.size()),
+          n(box_->backlog()),
+          n(messages_in_),
+          n(outbox_.messages()),
+          n(releases_in_),
+          n(guest_ ? guest_->tasks() : 0),
+          n(turns()),
+          cpu_seconds_};
+}
+
+host::figures interpreter::stats() const { return named(count()); }
+
+host::figures interpreter::shared_stats() const {
+  std::array<double, figure_names.size()> values{};
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = shared_figures_[i].load(std::memory_order_relaxed);
+  return named(values);
 }
 
 std::string interpreter::id_text() const {

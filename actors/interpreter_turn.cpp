@@ -41,6 +41,8 @@ interpreter::turn_result interpreter::turn() {
       const bool more = work();
       if (ending_) finish();
       cpu_seconds_ += std::chrono::duration<double>(clock_type::now() - start).count();
+      const std::array<double, 11> figures_now = count();
+      for (std::size_t i = 0; i < figures_now.size(); ++i) shared_figures_[i].store(figures_now[i], std::memory_order_relaxed);
       env_.turn_ends();
       if (finished_) return turn_result::done;
       if (more) return turn_result::again;

@@ -112,6 +112,9 @@ void net_broker::unlisten_all() {
   closed_for_good_ = true;
   for (const auto& [number, state] : listeners_) caf::io::broker::close(state.handle);
   listeners_.clear();
+  // Nothing more is read: what was asked for is answered, nothing new is begun.
+  for (auto& [number, c] : connections_)
+    if (!c.closing) halt(c.handle);
 }
 
 void net_broker::write(wire_reader& in) {
@@ -135,6 +138,7 @@ void net_broker::adopt(std::uint64_t number, interpreter_id owner) {
   c.owner = owner;
   if (c.adopted || c.closing) return;
   c.adopted = true;
+  if (closed_for_good_) return;
   configure_read(c.handle, caf::io::receive_policy::at_most(read_at_most));
 }
 
@@ -148,7 +152,7 @@ void net_broker::consumed(std::uint64_t number, std::uint64_t bytes) {
 
 void net_broker::read_on(connection& c) {
   c.halted = false;
-  trigger(c.handle);
+  if (!closed_for_good_ || c.closing) trigger(c.handle);
 }
 
 void net_broker::room(interpreter_id owner) {
@@ -170,7 +174,7 @@ void net_broker::close(std::uint64_t number) {
   // sends is read and thrown away.
   caf::io::broker::close(c.handle);
   if (!c.adopted) configure_read(c.handle, caf::io::receive_policy::at_most(read_at_most));
-  if (c.halted) read_on(c);
+  read_on(c);
 }
 
 void net_broker::close_all() {

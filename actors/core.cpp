@@ -1,0 +1,347 @@
+#include "actors/core.hpp"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <cstdio>
+
+#include "actors/finalization.hpp"
+#include "channels/disposal.hpp"
+
+namespace Atoll {
+
+namespace {
+
+using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
+using finalize_atom = caf::atom_constant<caf::atom("atollfin")>;
+
+// How much longer than the deadline finalize() waits for its supervisor before it gives up on it.
+constexpr std::chrono::milliseconds grace{500};
+
+/// The supervisor: sleeps until the runtime is to end, then runs the phases in its own thread, woken by what happens.
+class supervisor final : public waiter {
+ public:
+  supervisor(caf::blocking_actor* self, core& runtime) : self_(self), core_(runtime) {}
+
+  void run() {
+    bool asked = false;
+    self_->receive_while([&] { return !asked; })([&](finalize_atom) { asked = true; }, [](wake_atom) {});
+    core_.set_report(finalization(core_, *this).run());
+  }
+
+  void wait(time_point until) override {
+    const auto left = std::chrono::duration_cast<std::chrono::microseconds>(until - clock_type::now());
+    if (left.count() <= 0) return;
+    self_->receive([](wake_atom) {}, [](finalize_atom) {}, caf::after(left) >> [] {});
+  }
+
+ private:
+  caf::blocking_actor* self_;
+  core& core_;
+};
+
+/// A CAF configuration of our own: no command line, no files.
+struct caf_settings : caf::actor_system_config {
+  explicit caf_settings(unsigned workers) {
+    load<caf::io::middleman>();
+    if (workers > 0) set("scheduler.max-threads", static_cast<size_t>(workers));
+  }
+};
+
+class connected_job final : public job {
+ public:
+  connected_job(guest_word token, result<opened_socket> socket) : token_(token), socket_(std::move(socket)) {}
+  void run(host& owner) override { static_cast<interpreter&>(owner).connected(token_, socket_); }
+  void abandon(const error&) noexcept override {
+    if (socket_) close_socket(socket_->descriptor);
+  }
+
+ private:
+  guest_word token_;
+  result<opened_socket> socket_;
+};
+
+const char* name_of(log_level level) {
+  switch (level) {
+    case log_level::debug: return "debug";
+    case log_level::info: return "info";
+    case log_level::warn: return "warning";
+    case log_level::error: break;
+  }
+  return "error";
+}
+
+}  // namespace
+
+core::core(system_config config) : config_(std::move(config)) {
+  if (config_.workers == 0) config_.workers = std::max(1U, std::thread::hardware_concurrency());
+  caf_config_ = std::make_unique<caf_settings>(config_.workers);
+  caf_ = std::make_unique<caf::actor_system>(*caf_config_);
+  ticker_ = std::make_unique<ticker>(config_.time_slice / 2);
+  directory_.close_connection = [this](std::uint64_t connection) {
+    outbox out(host_interpreter, directory_);
+    out.open(net_interpreter, record_kind::net_close).put_u64(connection);
+    ignoring_visitor nothing;
+    if (out.commit() > send_status::crowded) out.rollback(nothing);
+  };
+  supervisor_ = caf_->spawn<caf::detached>([this](caf::blocking_actor* self) { supervisor(self, *this).run(); });
+}
+
+core::~core() {
+  finalize();
+  supervisor_ = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (net_) caf::anon_send_exit(net_, caf::exit_reason::user_shutdown);
+    net_ = nullptr;
+  }
+  if (abandoned_any_) {
+    // A worker thread is still inside an abandoned interpreter: CAF's destructor would wait for it without end.
+    (void)caf_.release();
+    (void)caf_config_.release();
+    (void)ticker_.release();
+    return;
+  }
+  living_.clear();
+  caf_.reset();
+  ticker_.reset();
+}
+
+time_point core::now() const noexcept { return caf_->clock().now(); }
+
+void core::wake_at(interpreter& who, time_point when) {
+  const actor_ptr self = find(who.id());
+  if (self == nullptr) return;
+  caf_->clock().schedule_message(when, caf::strong_actor_ptr(self->ctrl()),
+                                 caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, wake_atom::value));
+}
+
+result<interpreter_id> core::create(const spawn_options& options, interpreter_id parent) {
+  if (finalizing()) return fail(errc::runtime_finalizing, "the runtime is being finalized: no new interpreters");
+  const auto language = config_.languages.find(options.language);
+  if (language == config_.languages.end())
+    return fail(errc::invalid_argument, fmt::format("there is no guest for the language '{}'", options.language));
+  spawn_options own = options;
+  if (own.memory == 0) own.memory = config_.memory;
+  const interpreter_id id = directory_.next_id();
+  caf::actor_config cfg;
+  interpreter_config shell_config;
+  shell_config.credit = config_.credit;
+  shell_config.high_water = config_.high_water;
+  const caf::actor made = caf::make_actor<interpreter_actor, caf::actor>(
+      caf_->next_actor_id(), caf_->node(), caf_.get(), cfg, *this, shell_config, id, parent, own, language->second);
+  actor_ptr self(static_cast<interpreter_actor*>(caf::actor_cast<caf::abstract_actor*>(made)));
+  if (!directory_.enter(id, own.name, parent, self->shell().shared_box()))
+    return fail(errc::name_taken, fmt::format("an interpreter named '{}' is running already", own.name));
+  const std::scoped_lock lock(mutex_);
+  living_.emplace(id, std::move(self));
+  return id;
+}
+
+core::actor_ptr core::find(interpreter_id id) const {
+  const std::scoped_lock lock(mutex_);
+  const auto it = living_.find(id);
+  return it != living_.end() ? it->second : nullptr;
+}
+
+std::vector<core::actor_ptr> core::living() const {
+  std::vector<actor_ptr> all;
+  {
+    const std::scoped_lock lock(mutex_);
+    for (const auto& [id, a] : living_) all.push_back(a);
+  }
+  std::sort(all.begin(), all.end(), [](const actor_ptr& a, const actor_ptr& b) { return a->shell().id() < b->shell().id(); });
+  return all;
+}
+
+void core::control(interpreter_id target, controls what) {
+  const actor_ptr self = find(target);
+  if (self == nullptr) return;
+  self->shell().set_controls(what);
+  self->shell().box().wake();
+  ticker_->poke(&self->shell());
+}
+
+void core::post(interpreter_id to, std::unique_ptr<job> work) {
+  outbox out(host_interpreter, directory_);
+  out.open(to, record_kind::job).put_u64(reinterpret_cast<std::uint64_t>(work.get()));
+  if (out.commit() <= send_status::crowded) {
+    work.release();
+    return;
+  }
+  ignoring_visitor nothing;
+  out.rollback(nothing);
+  work->abandon({errc::interpreter_gone, fmt::format("interpreter {} is gone", number(to)), {}, to, {}, {}});
+}
+
+void core::need_net() {
+  const std::scoped_lock lock(mutex_);
+  if (net_) return;
+  net_box_.reset(new inbox(net_interpreter, config_.high_water));
+  directory_.enter(net_interpreter, {}, host_interpreter, net_box_);
+  caf::actor_config cfg{&caf_->middleman().backend()};
+  net_ = caf_->spawn_class<net_broker, caf::hidden>(cfg, static_cast<environment&>(*this), net_box_);
+}
+
+void core::connect(const std::string& address, interpreter_id receiver, guest_word token) {
+  std::thread([self = shared_from_this(), address, receiver, token] {
+    self->post(receiver, std::make_unique<connected_job>(token, connect_to(address, 10000)));
+  }).detach();
+}
+
+void core::request_exit(int status) {
+  if (!exit_status_set_.exchange(true)) exit_status_.store(status);
+  const std::scoped_lock lock(mutex_);
+  main_over_ = true;
+  changed_.notify_all();
+}
+
+void core::main_done(const error* failure) {
+  const std::scoped_lock lock(mutex_);
+  if (failure != nullptr && !main_failure_) main_failure_ = *failure;
+  main_over_ = true;
+  changed_.notify_all();
+}
+
+void core::log(log_level level, const interpreter_info& who, std::string_view text) {
+  if (level < config_.log_threshold) return;
+  const std::string bearer = who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
+  const std::string line = fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), bearer, text);
+  const std::scoped_lock lock(log_mutex_);
+  if (config_.log) {
+    config_.log(line);
+  } else {
+    std::fwrite(line.data(), 1, line.size(), stderr);
+  }
+}
+
+host::figures core::stats() const {
+  host::figures sum;
+  for (const actor_ptr& a : living()) {
+    for (const auto& [name, value] : a->shell().shared_stats()) {
+      const auto it = std::find_if(sum.begin(), sum.end(), [&](const auto& f) { return f.first == name; });
+      if (it == sum.end()) {
+        sum.emplace_back(name, value);
+      } else {
+        it->second += value;
+      }
+    }
+  }
+  sum.emplace_back("interpreters", static_cast<double>(directory_.size()));
+  return sum;
+}
+
+void core::ended(const interpreter& who, interpreter_report report) {
+  actor_ptr last;  // let go of outside the lock
+  {
+    const std::scoped_lock lock(mutex_);
+    reports_.push_back(std::move(report));
+    if (const auto it = living_.find(who.id()); it != living_.end()) {
+      last = std::move(it->second);
+      living_.erase(it);
+    }
+    if (who.id() == main_interpreter) main_over_ = true;
+    changed_.notify_all();
+  }
+  tell_supervisor();
+}
+
+void core::tell_supervisor() noexcept { caf::anon_send(supervisor_, wake_atom::value); }
+
+void core::close_listeners() {
+  outbox out(host_interpreter, directory_);
+  out.open(net_interpreter, record_kind::net_unlisten).put_u64(0);
+  ignoring_visitor nothing;
+  if (out.commit() > send_status::crowded) out.rollback(nothing);
+}
+
+void core::close_connections() { directory_.close_connection(0); }
+
+bool core::net_idle() const {
+  const std::scoped_lock lock(mutex_);
+  return net_box_ == nullptr || net_box_->turn().idle();
+}
+
+std::vector<interpreter_report> core::take_reports() {
+  const std::scoped_lock lock(mutex_);
+  return std::exchange(reports_, {});
+}
+
+std::size_t core::reports_waiting() const {
+  const std::scoped_lock lock(mutex_);
+  return reports_.size();
+}
+
+void core::abandon(interpreter_id who) {
+  const std::scoped_lock lock(mutex_);
+  abandoned_any_ = true;
+  const auto it = living_.find(who);
+  if (it == living_.end()) return;
+  it->second->intrusive_ptr_add_ref_impl();  // never given back: the state stays as it is
+  const interpreter_info info = it->second->shell().describe();
+  interpreter_report r;
+  r.id = info.id;
+  r.name = info.name;
+  r.outcome = end_kind::abandoned;
+  r.failure = {errc::killed, "it did not come to an end: its guest never returned", {}, info.id, info.name, {}};
+  reports_.push_back(std::move(r));
+  living_.erase(it);
+}
+
+void core::set_report(finalization_report report) {
+  const std::scoped_lock lock(mutex_);
+  report_ = std::move(report);
+  changed_.notify_all();
+}
+
+finalization_report core::finalize() {
+  std::unique_lock lock(mutex_);
+  if (!std::exchange(finalize_asked_, true)) {
+    lock.unlock();
+    caf::anon_send(supervisor_, finalize_atom::value);
+    lock.lock();
+  }
+  if (!changed_.wait_for(lock, config_.deadline + grace, [&] { return report_.has_value(); })) {
+    finalization_report lost;
+    lost.verdict = finalization_report::verdict_kind::forced;
+    lost.seconds = std::chrono::duration<double>(config_.deadline + grace).count();
+    abandoned_any_ = true;
+    report_ = lost;
+  }
+  return *report_;
+}
+
+result<void> core::run_main(const spawn_options& options, const source& from,
+                            const std::function<bool(wire_writer&)>& write_args) {
+  const auto id = create(options, host_interpreter);
+  if (!id) return tl::unexpected(id.error());
+  {
+    outbox out(host_interpreter, directory_);
+    wire_writer& w = out.open(*id, record_kind::start);
+    w.put_u64(1);
+    w.put_u8(static_cast<std::uint8_t>(from.kind));
+    w.put_text(from.text);
+    w.put_text(from.chunk);
+    if (write_args) write_args(w);
+    if (out.commit() > send_status::crowded) {
+      ignoring_visitor nothing;
+      out.rollback(nothing);
+      return fail(errc::out_of_memory, "no memory for the program's arguments");
+    }
+  }
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return main_over_; });
+  if (main_failure_) return tl::unexpected(*main_failure_);
+  return {};
+}
+
+system::system(system_config config) : core_(std::make_shared<core>(std::move(config))) {}
+system::~system() { core_->finalize(); }
+result<void> system::run_main(const spawn_options& options, const source& from,
+                              const std::function<bool(wire_writer&)>& write_args) {
+  return core_->run_main(options, from, write_args);
+}
+void system::request_exit(int status) { core_->request_exit(status); }
+finalization_report system::finalize() { return core_->finalize(); }
+
+}  // namespace Atoll

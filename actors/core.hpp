@@ -1,0 +1,93 @@
+// What a system is inside: CAF's actor system, the directory, the ticker, and who is alive.
+// Ownership: shared by the system and by handles that outlive it.
+// Threads: any thread, except where said.
+// Invariants: (1) an interpreter is in living_ from its creation until ended(). (2) lock order: none is held while
+//                 another is taken, nor while an inbox is pushed to.
+#pragma once
+
+#include <caf/all.hpp>
+#include <condition_variable>
+#include <mutex>
+#include <set>
+
+#include "actors/interpreter_actor.hpp"
+#include "actors/net_broker.hpp"
+#include "actors/system.hpp"
+#include "actors/ticker.hpp"
+
+namespace Atoll {
+
+class core final : public environment, public std::enable_shared_from_this<core> {
+ public:
+  explicit core(system_config config);
+  ~core();
+
+  result<void> run_main(const spawn_options& options, const source& from, const std::function<bool(wire_writer&)>& write_args);
+  finalization_report finalize();
+  const system_config& config() const noexcept { return config_; }
+
+  /// Sends a job into an interpreter's turn; abandoned at once when it is gone.
+  void post(interpreter_id to, std::unique_ptr<job> work);
+
+  // -- for the finalization ------------------------------------------------------------------------------------------
+  void close_for_new() noexcept { finalizing_.store(true, std::memory_order_relaxed); }
+  std::vector<caf::intrusive_ptr<interpreter_actor>> living() const;
+  void close_listeners();
+  void close_connections();
+  bool net_idle() const;
+  std::vector<interpreter_report> take_reports();
+  std::size_t reports_waiting() const;
+  void abandon(interpreter_id who);
+  void tell_supervisor() noexcept;
+  void set_report(finalization_report report);
+  int exit_status() const noexcept { return exit_status_.load(std::memory_order_relaxed); }
+
+  // -- environment ---------------------------------------------------------------------------------------------------
+  directory& where() noexcept override { return directory_; }
+  time_point now() const noexcept override;
+  void wake_at(interpreter& who, time_point when) override;
+  result<interpreter_id> create(const spawn_options& options, interpreter_id parent) override;
+  void control(interpreter_id target, controls what) override;
+  std::uint64_t next_socket_number() noexcept override { return sockets_.fetch_add(1, std::memory_order_relaxed) + 1; }
+  void need_net() override;
+  void connect(const std::string& address, interpreter_id receiver, guest_word token) override;
+  void turn_begins(interpreter& who) noexcept override { ticker_->enter(who); }
+  void turn_ends() noexcept override { ticker_->leave(); }
+  bool finalizing() const noexcept override { return finalizing_.load(std::memory_order_relaxed); }
+  void request_exit(int status) override;
+  void main_done(const error* failure) override;
+  void log(log_level level, const interpreter_info& who, std::string_view text) override;
+  host::figures stats() const override;
+  void ended(const interpreter& who, interpreter_report report) override;
+
+ private:
+  using actor_ptr = caf::intrusive_ptr<interpreter_actor>;
+  actor_ptr find(interpreter_id id) const;
+
+  system_config config_;
+  directory directory_;
+  std::unique_ptr<caf::actor_system_config> caf_config_;
+  std::unique_ptr<caf::actor_system> caf_;
+  std::unique_ptr<ticker> ticker_;
+  caf::actor supervisor_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unordered_map<interpreter_id, actor_ptr> living_;  // under mutex_
+  std::vector<interpreter_report> reports_;               // under mutex_
+  bool main_over_ = false;                                // under mutex_
+  std::optional<error> main_failure_;                     // under mutex_
+  std::optional<finalization_report> report_;             // under mutex_
+  bool finalize_asked_ = false;                           // under mutex_
+  bool abandoned_any_ = false;                            // under mutex_
+  inbox_ptr net_box_;                                     // under mutex_, set once
+  caf::actor net_;                                        // under mutex_
+  std::mutex log_mutex_;
+
+  std::atomic<bool> finalizing_{false};   // relaxed: a birth that slips through is brought down with the others
+  std::atomic<int> exit_status_{0};
+  std::atomic<bool> exit_status_set_{false};
+  std::atomic<std::uint64_t> sockets_{0};
+};
+
+}  // namespace Atoll

@@ -1,0 +1,226 @@
+#include "actors/finalization.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <set>
+
+#include "actors/core.hpp"
+
+namespace Atoll {
+
+namespace {
+
+std::string bearer(const interpreter_info& who) {
+  return who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
+}
+
+}  // namespace
+
+/// Who was asked and has not answered yet. Shared with the jobs: a late answer finds it alive.
+struct finalization::asked {
+  std::mutex mutex;
+  std::set<interpreter_id> open;  // under mutex
+
+  void done(interpreter_id who) {
+    const std::scoped_lock lock(mutex);
+    open.erase(who);
+  }
+  std::vector<interpreter_id> left() {
+    const std::scoped_lock lock(mutex);
+    return {open.begin(), open.end()};
+  }
+};
+
+namespace {
+
+using question = std::function<void(interpreter&, std::function<void()> done)>;
+
+/// Runs the question in the interpreter's turn; gone interpreters count as done.
+class ask_job final : public job {
+ public:
+  ask_job(question what, std::function<void()> done) : what_(std::move(what)), done_(std::move(done)) {}
+  void run(host& owner) override { what_(static_cast<interpreter&>(owner), done_); }
+  void abandon(const error&) noexcept override { done_(); }
+
+ private:
+  question what_;
+  std::function<void()> done_;
+};
+
+}  // namespace
+
+finalization::finalization(core& runtime, waiter& wait)
+    : core_(runtime), waiter_(wait), start_(runtime.now()), end_(start_ + runtime.config().deadline), phase_end_(start_) {}
+
+time_point finalization::now() const { return core_.now(); }
+
+finalization_report finalization::run() {
+  phase("close", 0.05, &finalization::close);
+  phase("drain", 0.40, &finalization::drain);
+  phase("exit", 0.50, &finalization::exit);
+  phase("settle", 0.40, &finalization::settle);
+  phase("teardown", 0.90, &finalization::teardown);
+  phase("seal", 1.00, &finalization::seal);
+  finalization_report& r = report_;
+  r.interpreters = core_.take_reports();
+  std::sort(r.interpreters.begin(), r.interpreters.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  for (const interpreter_report& i : r.interpreters) {
+    r.exported += i.exported;
+    r.released += i.released;
+    r.messages_delivered += i.messages;
+    r.finalizers_run += i.finalizers_run;
+    r.finalizers_failed += i.finalizers_failed;
+    r.pending_calls_run += i.pending_calls_run;
+    r.pending_calls_failed += i.pending_calls_failed;
+  }
+  r.dead_letters = core_.where().dead_letters();
+  r.exit_status = core_.exit_status();
+  r.seconds = std::chrono::duration<double>(now() - start_).count();
+  const bool forced = std::any_of(r.phases.begin(), r.phases.end(), [](const auto& p) { return !p.forced.empty(); });
+  if (forced) {
+    r.verdict = finalization_report::verdict_kind::forced;
+  } else if (!r.leaked.empty()) {
+    r.verdict = finalization_report::verdict_kind::leaked;
+  }
+  return std::move(report_);
+}
+
+void finalization::phase(const char* name, double share, void (finalization::*step)()) {
+  const time_point begin = now();
+  const auto left = std::max(end_ - begin, time_point::duration::zero());
+  phase_end_ = begin + std::chrono::duration_cast<time_point::duration>(left * share);
+  report_.phases.push_back({name, 0, {}});
+  (this->*step)();
+  report_.phases.back().seconds = std::chrono::duration<double>(now() - begin).count();
+}
+
+bool finalization::wait_for(const std::function<bool()>& condition, time_point until) {
+  // The conditions are counts that others change; most changes wake the waiter, the short sleep is for the rest.
+  for (auto pause = std::chrono::microseconds(50); !condition(); pause = std::min(pause * 2, std::chrono::microseconds(2000))) {
+    if (now() >= until) return false;
+    waiter_.wait(std::min(until, now() + pause));
+  }
+  return true;
+}
+
+bool finalization::quiet() {
+  // If everybody is idle at a first look and, at a second, still idle without having begun a turn, then at the moment
+  // between the looks nobody ran, nobody was scheduled, and so no inbox held anything.
+  const auto all = core_.living();
+  std::vector<std::uint64_t> turns;
+  for (const auto& a : all) {
+    if (!a->shell().box().turn().idle()) return false;
+    turns.push_back(a->shell().turns());
+  }
+  if (!core_.net_idle()) return false;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (!all[i]->shell().box().turn().idle() || all[i]->shell().turns() != turns[i]) return false;
+  return core_.net_idle();
+}
+
+std::vector<interpreter_id> finalization::ask(const std::vector<interpreter_id>& whom, const question& what, time_point until) {
+  const auto board = std::make_shared<asked>();
+  board->open.insert(whom.begin(), whom.end());
+  core* runtime = &core_;
+  for (const interpreter_id who : whom) {
+    const auto done = [board, who, runtime] {
+      board->done(who);
+      runtime->tell_supervisor();
+    };
+    core_.post(who, std::make_unique<ask_job>(what, done));
+  }
+  wait_for([&] { return board->left().empty(); }, until);
+  return board->left();
+}
+
+std::vector<interpreter_id> finalization::newest_first() const {
+  std::vector<interpreter_id> ids;
+  for (const auto& a : core_.living()) ids.push_back(a->shell().id());
+  std::reverse(ids.begin(), ids.end());
+  return ids;
+}
+
+void finalization::force(interpreter_id who) {
+  const auto info = core_.where().look_up(who);
+  report_.phases.back().forced.push_back(info ? bearer(*info) : fmt::format("{}", number(who)));
+}
+
+void finalization::close() {
+  core_.close_for_new();
+  core_.close_listeners();
+}
+
+void finalization::drain() {
+  if (!wait_for([this] { return quiet(); })) {
+    for (const auto& a : core_.living()) {
+      if (a->shell().box().turn().idle()) continue;
+      force(a->shell().id());
+      core_.control(a->shell().id(), {.interrupt = true});
+    }
+  }
+  const time_point until = now() + (end_ - now()) / 8;
+  ask(newest_first(), [](interpreter& i, const auto& done) {
+    i.fail_waiting(errc::runtime_finalizing);
+    done();
+  }, until);
+  core_.close_connections();
+  wait_for([this] { return core_.net_idle(); }, until);
+}
+
+void finalization::exit() {
+  for (const interpreter_id who : newest_first()) {
+    const auto ran = ask({who}, [](interpreter& i, const auto& done) { i.run_exit_handlers(done); }, phase_end_);
+    for (const interpreter_id late : ran) {
+      force(late);
+      core_.control(late, {.interrupt = true});
+    }
+  }
+}
+
+void finalization::settle() {
+  ask(newest_first(), [](interpreter& i, const auto& done) {
+    i.drop_imports();
+    done();
+  }, phase_end_);
+  wait_for([this] { return quiet(); });
+  const auto found = std::make_shared<std::pair<std::mutex, std::vector<leak>>>();
+  ask(newest_first(), [found](interpreter& i, const auto& done) {
+    const std::vector<leak> own = i.leaks();
+    {
+      const std::scoped_lock lock(found->first);
+      found->second.insert(found->second.end(), own.begin(), own.end());
+    }
+    done();
+  }, phase_end_);
+  const std::scoped_lock lock(found->first);
+  report_.leaked = found->second;
+}
+
+void finalization::teardown() {
+  const std::vector<interpreter_id> all = newest_first();
+  const auto alive = [this](interpreter_id who) { return core_.where().look_up(who).has_value(); };
+  for (const interpreter_id who : all) {
+    // Each gets a share of what is left: one that hangs does not take the time of those behind it.
+    const time_point until = now() + std::max(phase_end_ - now(), time_point::duration::zero()) / 2;
+    core_.post(who, std::make_unique<ask_job>(
+                        [](interpreter& i, const auto&) {
+                          i.end(i.id() == main_interpreter ? end_kind::exited : end_kind::stopped);
+                        },
+                        [] {}));
+    if (wait_for([&] { return !alive(who); }, until)) continue;
+    force(who);
+    core_.control(who, {.kill = true});
+  }
+  wait_for([&] { return std::none_of(all.begin(), all.end(), alive); });
+  for (const interpreter_id who : all)
+    if (alive(who)) core_.abandon(who);
+}
+
+void finalization::seal() {
+  // Whoever still pushes finds closed inboxes and disposes of what it brings (channels/disposal.hpp).
+  wait_for([this] { return core_.net_idle(); });
+}
+
+}  // namespace Atoll

@@ -1,0 +1,78 @@
+// How a runtime ends: seven phases, each with its share of one deadline.
+// Why: comparable systems crash, hang or lie at shutdown. Here the order is written down, counted, and reported.
+// Ownership: the supervisor makes one, runs it once.
+// Threads: the supervisor's.
+// Invariants: (1) the total deadline holds: no wait here is without bound. (2) every interpreter gets exactly one outcome.
+//             (3) no interpreter is torn down while another still runs exit handlers.
+//             (4) quiescence is counted: see quiet().
+//
+// The phases, in order:
+//   1. close     no new interpreters, connections or timers that repeat; listeners close.
+//   2. drain     until no message is in flight, or the phase's deadline: then the busy are interrupted. Calls and timers
+//                still open fail with runtime_finalizing. Connections are closed behind their last written byte.
+//   3. exit      exit handlers and finalizers of priority >= 0, in reverse start order, every peer still alive.
+//   4. settle    every import is dropped; owners handle the decrefs until every `out` is 0, or what remains is a leak.
+//   5. teardown  guests close, in reverse start order. Who does not come to its end in time is killed, then abandoned.
+//   6. seal      what is late finds closed inboxes: its credit goes to tombstones, its callers get an answer.
+//   7. report.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "actors/report.hpp"
+
+namespace Atoll {
+
+class core;
+class interpreter;
+
+/// Waits in the supervisor's way (a mailbox with a timeout; a simulation turns the crank instead).
+class waiter {
+ public:
+  /// Returns when something may have changed, at `until` at the latest.
+  virtual void wait(time_point until) = 0;
+
+ protected:
+  ~waiter() = default;
+};
+
+class finalization {
+ public:
+  finalization(core& runtime, waiter& wait);
+
+  finalization_report run();
+
+ private:
+  struct asked;
+
+  void close();
+  void drain();
+  void exit();
+  void settle();
+  void teardown();
+  void seal();
+
+  void phase(const char* name, double share, void (finalization::*step)());
+  /// Waits for the condition within the phase; false when time is up.
+  bool wait_for(const std::function<bool()>& condition, time_point until);
+  bool wait_for(const std::function<bool()>& condition) { return wait_for(condition, phase_end_); }
+  /// Whether nothing runs and nothing is in flight, by two looks: all idle, and no turn begun between them.
+  bool quiet();
+  /// Asks interpreters (a job in their turn) and waits for all; answers those that did not do it in time.
+  std::vector<interpreter_id> ask(const std::vector<interpreter_id>& whom,
+                                  const std::function<void(interpreter&, std::function<void()> done)>& what, time_point until);
+  std::vector<interpreter_id> newest_first() const;
+  void force(interpreter_id who);
+  time_point now() const;
+
+  core& core_;
+  waiter& waiter_;
+  time_point start_;
+  time_point end_;
+  time_point phase_end_;
+  finalization_report report_;
+};
+
+}  // namespace Atoll

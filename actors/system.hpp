@@ -1,0 +1,68 @@
+// A runtime: interpreters by the thousand, their workers, and one orderly end.
+// Why: the one object an embedding program makes. Two of them in a process know nothing of each other.
+// Ownership: the program's. finalize() ends it, at the latest in the destructor.
+// Threads: every function any thread, except inside an interpreter's turn: a guest talks through its host.
+// Invariants: (1) finalize() returns within its deadline, whatever guests do; what could not be ended is abandoned, its
+//                 memory with it, and the report says so. (2) the first finalize() does the work, later ones wait for it
+//                 and get the same report. (3) after it every operation answers runtime_finalized.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "actors/report.hpp"
+#include "runtime/credit.hpp"
+#include "runtime/host.hpp"
+#include "runtime/job.hpp"
+
+namespace Atoll {
+
+struct system_config {
+  /// Threads that run turns; 0: one for each core.
+  unsigned workers = 0;
+  /// For the whole finalization, all phases together.
+  std::chrono::milliseconds deadline{5000};
+  /// Byte limit of each interpreter's heap that does not say its own; 0: none.
+  std::size_t memory = 0;
+  /// Messages in an inbox above which its senders wait.
+  std::size_t high_water = 65536;
+  /// How long a turn may last before the guest is asked to yield.
+  std::chrono::milliseconds time_slice{10};
+  credit_policy credit;
+  /// Which guests there are, by language; spawn_options::language picks one.
+  std::map<std::string, guest_factory> languages;
+  /// Where log lines go: whole lines, from any thread, one at a time. Empty: standard error.
+  std::function<void(std::string_view line)> log;
+  log_level log_threshold = log_level::warn;
+};
+
+class core;
+
+class system {
+ public:
+  explicit system(system_config config = {});
+  ~system();
+  system(const system&) = delete;
+  system& operator=(const system&) = delete;
+
+  /// Starts a program's first interpreter, `main`, and waits until it has nothing left to wait for, or exit or
+  /// request_exit() was called. `write_args` encodes its arguments.
+  /// Answers main's own failure, if it failed.
+  result<void> run_main(const spawn_options& options, const source& from, const std::function<bool(wire_writer&)>& write_args);
+
+  /// Any thread, a signal watcher's too: ends run_main(). The first status counts.
+  void request_exit(int status);
+
+  /// Brings everything down, in order, inside the deadline (phases: actors/finalization.hpp).
+  finalization_report finalize();
+
+  core& inside() noexcept { return *core_; }
+
+ private:
+  std::shared_ptr<core> core_;
+};
+
+}  // namespace Atoll

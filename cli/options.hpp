@@ -1,0 +1,33 @@
+// The words of the atoll command, parsed.
+// Threads: plain values, made once in main().
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace Atoll::cli {
+
+/// Exit statuses of the command (DESIGN section 15).
+enum status : int { ok = 0, guest_failed = 1, usage = 2, forced = 3, leaked = 4 };
+
+enum class report_form : std::uint8_t { text, json, none };
+
+struct run_options {
+  unsigned workers = 0;
+  std::chrono::milliseconds deadline{5000};
+  std::optional<report_form> report;  // none given: only what went wrong is told
+  std::string report_file;            // empty: standard error
+  std::size_t memory = 0;
+  bool strict = false;
+  bool verbose = false;
+  std::string file;
+  std::vector<std::string> arguments;
+};
+
+int run(const run_options& options);
+int check(const std::vector<std::string>& files);
+
+}  // namespace Atoll::cli

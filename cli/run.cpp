@@ -1,0 +1,108 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "actors/system.hpp"
+#include "cli/options.hpp"
+#include "cli/signals.hpp"
+#include "guests/lua/lua.hpp"
+
+namespace Atoll::cli {
+
+namespace {
+
+system_config to_config(const run_options& o) {
+  system_config config;
+  config.workers = o.workers;
+  config.deadline = o.deadline;
+  config.memory = o.memory;
+  config.log_threshold = o.verbose ? log_level::info : log_level::warn;
+  config.languages["lua"] = lua_guest_factory();
+  return config;
+}
+
+/// What is said without --report: only what the user has to know.
+std::string what_went_wrong(const finalization_report& r) {
+  return r.verdict == finalization_report::verdict_kind::clean ? std::string{} : to_text(r);
+}
+
+bool write_report(const run_options& o, const finalization_report& r) {
+  std::string text;
+  if (!o.report) {
+    text = o.report_file.empty() ? what_went_wrong(r) : to_text(r);
+  } else if (*o.report == report_form::text) {
+    text = to_text(r);
+  } else if (*o.report == report_form::json) {
+    text = to_json(r) + "\n";
+  }
+  if (text.empty()) return true;
+  std::FILE* to = o.report_file.empty() ? stderr : std::fopen(o.report_file.c_str(), "w");
+  bool written = to != nullptr && std::fwrite(text.data(), 1, text.size(), to) == text.size() && std::fflush(to) == 0;
+  const int reason = errno;
+  if (to != nullptr && to != stderr) written = std::fclose(to) == 0 && written;
+  if (!written) fmt::print(stderr, "atoll: cannot write the report to {}: {}\n", o.report_file, std::strerror(reason));
+  return written;
+}
+
+void tell(const error& e) {
+  fmt::print(stderr, "atoll: {}\n", e.message);
+  if (!e.traceback.empty()) fmt::print(stderr, "{}\n", e.traceback);
+}
+
+int status_of(const run_options& o, const finalization_report& r, bool failed) {
+  if (failed) return guest_failed;
+  if (r.exit_status != 0) return r.exit_status;
+  if (r.verdict == finalization_report::verdict_kind::forced) return forced;
+  if (r.verdict == finalization_report::verdict_kind::leaked && o.strict) return leaked;
+  return ok;
+}
+
+}  // namespace
+
+int run(const run_options& o) {
+  if (access(o.file.c_str(), R_OK) != 0) {
+    fmt::print(stderr, "atoll: cannot read {}: {}\n", o.file, std::strerror(errno));
+    return usage;
+  }
+  int status = ok;
+  bool abandoned = false;
+  {
+    signal_watch signals;
+    system runtime(to_config(o));
+    signals.start([&] { runtime.request_exit(0); });
+    const auto ended = runtime.run_main({.name = "main", .memory = o.memory, .language = "lua"}, {source_kind::file, o.file, {}}, [&](wire_writer& w) {
+      for (const std::string& argument : o.arguments) w.put_string(argument);
+      return true;
+    });
+    std::fflush(stdout);
+    if (!ended) tell(ended.error());
+    const finalization_report report = runtime.finalize();
+    std::fflush(stdout);
+    const bool written = write_report(o, report);
+    status = status_of(o, report, !ended || !written);
+    for (const interpreter_report& i : report.interpreters) abandoned = abandoned || i.outcome == end_kind::abandoned;
+    if (abandoned) {
+      // A thread is still inside a guest that never returned: leave without waiting for it.
+      std::fflush(nullptr);
+      _exit(status);
+    }
+  }
+  return status;
+}
+
+int check(const std::vector<std::string>& files) {
+  int status = ok;
+  for (const std::string& file : files) {
+    const auto checked = check_lua_file(file);
+    if (checked) continue;
+    fmt::print(stderr, "atoll: {}\n", checked.error().message);
+    status = guest_failed;
+  }
+  return status;
+}
+
+}  // namespace Atoll::cli

@@ -1,0 +1,28 @@
+// SIGINT and SIGTERM as requests: the first finalizes, the second exits at once.
+// Why: a handler may do next to nothing; a thread that waits for signals may do everything.
+// Ownership: main() makes it before any other thread, so that all of them leave the signals to it.
+// Threads: one of its own.
+#pragma once
+
+#include <functional>
+#include <thread>
+
+namespace Atoll::cli {
+
+class signal_watch {
+ public:
+  /// Blocks the signals in the calling thread, and so in every thread it starts.
+  signal_watch();
+  ~signal_watch();
+  signal_watch(const signal_watch&) = delete;
+  signal_watch& operator=(const signal_watch&) = delete;
+
+  /// From now on the first signal calls `first`, in the watching thread.
+  void start(std::function<void()> first);
+
+ private:
+  std::function<void()> first_;
+  std::thread thread_;
+};
+
+}  // namespace Atoll::cli
