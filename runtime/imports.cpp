@@ -1,5 +1,7 @@
 #include "runtime/imports.hpp"
 
+#include <algorithm>
+
 namespace Atoll {
 
 import_table::index import_table::receive(const wire_ref& ref) {
@@ -8,20 +10,13 @@ import_table::index import_table::receive(const wire_ref& ref) {
   entry& e = entries_[i];
   ++e.uses;
   if (ref.credit > 0) {
-    e.credit += ref.credit;
-    e.pending = false;
     pay_back(e);
-    if (e.credit > policy_.cap) {
-      const std::uint32_t surplus = e.credit / 2;
-      e.credit -= surplus;
-      queue_.push_back({protocol_message::kind::decref, surplus, e.id.owner, e.id});
-    }
-  } else if (e.credit > 0) {
+    add_credit(e, ref.credit);
+  } else if (e.credit > 0 || e.pending) {
     queue_.push_back({protocol_message::kind::loan_return, 1, ref.lender, e.id});
   } else {
     e.pending = true;
-    if (!e.owed) e.owed = std::make_unique<std::vector<interpreter_id>>();
-    e.owed->push_back(ref.lender);
+    e.lender = ref.lender;
     request_credit(e);
   }
   return i;
@@ -63,9 +58,8 @@ void import_table::on_grant(const object_id& id, std::uint32_t credit) {
   }
   entry& e = entries_[i];
   e.requested = false;
-  e.credit += credit;
-  e.pending = false;
   pay_back(e);
+  add_credit(e, credit);
   if (e.uses == 0) settle(i);
 }
 
@@ -85,7 +79,6 @@ void import_table::drop_all_uses() {
     if (e.pending && e.loans_out == 0) {
       // Nobody leans on this borrowed entry any more. The grant still to come goes straight home (on_grant).
       pay_back(e);
-      e.pending = false;
     }
     settle(i);
   }
@@ -96,7 +89,8 @@ std::vector<import_table::pinned> import_table::take_pinned() {
   for (index i = 0; i < entries_.size(); ++i) {
     entry& e = entries_[i];
     if (!e.used || e.loans_out == 0) continue;
-    all.push_back({e.id, e.credit, e.loans_out, e.owed ? std::move(*e.owed) : std::vector<interpreter_id>{}});
+    all.push_back({e.id, e.credit, e.loans_out, {}});
+    if (e.pending) all.back().owed.push_back(e.lender);
     erase(i);
   }
   return all;
@@ -105,7 +99,8 @@ std::vector<import_table::pinned> import_table::take_pinned() {
 void import_table::put_back(const wire_ref& ref) {
   if (ref.credit == 0) return on_loan_return(ref.id, 1);
   const index i = find(ref.id);
-  if (i != none) entries_[i].credit += ref.credit;
+  if (i != none) return add_credit(entries_[i], ref.credit);
+  queue_.push_back({protocol_message::kind::decref, ref.credit, ref.id.owner, ref.id});
 }
 
 void import_table::settle(index i) {
@@ -116,6 +111,14 @@ void import_table::settle(index i) {
   erase(i);
 }
 
+void import_table::add_credit(entry& e, std::uint32_t credit) {
+  const std::uint64_t sum = std::uint64_t{e.credit} + credit;
+  const std::uint64_t surplus = sum > policy_.cap ? std::max(sum / 2, sum - policy_.cap) : 0;
+  e.credit = static_cast<std::uint32_t>(sum - surplus);
+  if (surplus > 0)
+    queue_.push_back({protocol_message::kind::decref, static_cast<std::uint32_t>(surplus), e.id.owner, e.id});
+}
+
 void import_table::request_credit(entry& e) {
   if (e.requested) return;
   e.requested = true;
@@ -123,9 +126,9 @@ void import_table::request_credit(entry& e) {
 }
 
 void import_table::pay_back(entry& e) {
-  if (!e.owed) return;
-  for (interpreter_id lender : *e.owed) queue_.push_back({protocol_message::kind::loan_return, 1, lender, e.id});
-  e.owed.reset();
+  if (!e.pending) return;
+  e.pending = false;
+  queue_.push_back({protocol_message::kind::loan_return, 1, e.lender, e.id});
 }
 
 import_table::index import_table::find(const object_id& id) const noexcept {

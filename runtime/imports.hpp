@@ -5,17 +5,19 @@
 // Invariants: (1) an entry lives while it has uses, loans out, or waits for credit (pending).
 //             (2) a holder that is not pending and not lost keeps at least 1 credit until it settles.
 //             (3) an object has one entry, however often it arrives: receipts merge (rule 5).
-//             (4) whatever leaves an entry leaves through the outgoing queue: decrefs, requests and loan returns.
+//             (4) a pending entry leans on one lender, the first; further loans go straight back. So who leans on whom has
+//                 no circle (not even to itself, by a message to itself), and the tombstones of the dead can't wait for
+//                 each other.
+//             (5) whatever leaves an entry leaves through the outgoing queue: decrefs, requests and loan returns.
 //
 // How an entry settles, in order (settle()):
 //   1. uses are 0: no proxy, handle or call in flight needs it;
 //   2. no loan is out: no borrower leans on it (rule 4);
-//   3. it is not pending: the lenders it borrowed from got their loans back;
+//   3. it is not pending: the lender it borrowed from got its loan back;
 //   4. its credit goes to the release queue, and the entry is free.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -82,8 +84,8 @@ class import_table {
   };
   std::vector<pinned> take_pinned();
 
-  /// A message was taken back: its reference's credit, or the loan, returns to the entry (which still lives: the sender
-  /// has a use).
+  /// A message was taken back: its reference's credit, or the loan, returns to the entry, or home if the entry
+  /// went meanwhile.
   void put_back(const wire_ref& ref);
 
   std::size_t size() const noexcept { return live_; }
@@ -107,13 +109,15 @@ class import_table {
     bool pending = false;    // borrowed: no credit of its own yet
     bool requested = false;  // asked for credit, not answered yet
     guest_word word = 0;
-    std::unique_ptr<std::vector<interpreter_id>> owed;  // lenders to pay back, one for each loan
+    interpreter_id lender{};  // while pending: whose loan keeps the object alive
   };
 
   index insert(const object_id& id);
   void erase(index i);
   void settle(index i);
   wire_ref lend(entry& e);
+  /// Rule 10: what would lift the entry over policy.cap goes home, half of all at least.
+  void add_credit(entry& e, std::uint32_t credit);
   void request_credit(entry& e);
   void pay_back(entry& e);
   void rehash(std::size_t buckets);
