@@ -12,7 +12,7 @@ import_table::index import_table::receive(const wire_ref& ref) {
   if (ref.credit > 0) {
     pay_back(e);
     add_credit(e, ref.credit);
-  } else if (e.credit > 0 || e.pending) {
+  } else if (e.credit > 0 || e.pending || e.lost) {
     queue_.push_back({protocol_message::kind::loan_return, 1, ref.lender, e.id});
   } else {
     e.pending = true;
@@ -58,6 +58,7 @@ void import_table::on_grant(const object_id& id, std::uint32_t credit) {
   }
   entry& e = entries_[i];
   e.requested = false;
+  e.lost = credit == 0;
   pay_back(e);
   add_credit(e, credit);
   if (e.uses == 0) settle(i);
@@ -120,7 +121,7 @@ void import_table::add_credit(entry& e, std::uint32_t credit) {
 }
 
 void import_table::request_credit(entry& e) {
-  if (e.requested) return;
+  if (e.requested || e.lost) return;
   e.requested = true;
   queue_.push_back({protocol_message::kind::credit_request, 0, e.id.owner, e.id});
 }

@@ -5,9 +5,9 @@
 // Invariants: (1) an entry lives while it has uses, loans out, or waits for credit (pending).
 //             (2) a holder that is not pending and not lost keeps at least 1 credit until it settles.
 //             (3) an object has one entry, however often it arrives: receipts merge (rule 5).
-//             (4) a pending entry leans on one lender, the first; further loans go straight back. So who leans on whom has
-//                 no circle (not even to itself, by a message to itself), and the tombstones of the dead can't wait for
-//                 each other.
+//             (4) a pending entry leans on one lender, the first; further loans, and loans of a lost object, go straight
+//                 back. So who leans on whom has no circle (not even to itself, by a message to itself), and the
+//                 tombstones of the dead can't wait for each other.
 //             (5) whatever leaves an entry leaves through the outgoing queue: decrefs, requests and loan returns.
 //
 // How an entry settles, in order (settle()):
@@ -109,6 +109,7 @@ class import_table {
     bool pending = false;    // borrowed: no credit of its own yet
     bool requested = false;  // asked for credit, not answered yet
     guest_word word = 0;
+    bool lost = false;       // the owner is gone: there is no credit to have, and nothing to keep alive
     interpreter_id lender{};  // while pending: whose loan keeps the object alive
   };
 

@@ -222,6 +222,18 @@ TEST_CASE("imports: a grant of nothing, the owner is gone, ends the waiting") {
   CHECK(t.size() == 0);
 }
 
+TEST_CASE("imports: of a lost object nothing is borrowed any more, and nobody is asked") {
+  import_table t(holder, small);
+  const auto i = t.receive(lent_by(lender));
+  t.on_grant(object, 0);
+  t.queue().clear();
+  t.receive(lent_by(other_lender));
+  CHECK_FALSE(t.pending(i));
+  CHECK(outgoing(t).loans_to_other == 1);
+  CHECK(t.give(i).lender == holder);
+  CHECK(outgoing(t).nothing());
+}
+
 TEST_CASE("imports: surplus credit goes home, whether received or granted") {
   import_table t(holder, small);
   auto i = t.receive(with_credit(16));
