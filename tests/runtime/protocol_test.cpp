@@ -17,7 +17,7 @@
 
 #include "runtime/exports.hpp"
 #include "runtime/imports.hpp"
-#include "wire_buffer.hpp"
+#include "tests/runtime/wire_buffer.hpp"
 
 using namespace Atoll;
 

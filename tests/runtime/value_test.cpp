@@ -9,7 +9,7 @@
 
 #include "runtime/value_cast.hpp"
 #include "runtime/value_codec.hpp"
-#include "wire_buffer.hpp"
+#include "tests/runtime/wire_buffer.hpp"
 
 using namespace Atoll;
 using Atoll::testing::seeds;

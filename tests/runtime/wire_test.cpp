@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "runtime/records.hpp"
-#include "wire_buffer.hpp"
+#include "tests/runtime/wire_buffer.hpp"
 
 using namespace Atoll;
 using Atoll::testing::wire_buffer;
