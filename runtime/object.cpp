@@ -1,0 +1,52 @@
+#include "runtime/object.hpp"
+
+namespace Atoll {
+
+void* object_space::take_memory(std::size_t bytes) {
+  void* memory = closing_ ? nullptr : heap_.allocate(bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+void object_space::link(object& o) noexcept {
+  o.previous = nullptr;
+  o.next = all_;
+  if (all_ != nullptr) all_->previous = &o;
+  all_ = &o;
+  ++live_;
+}
+
+void object_space::unlink(object& o) noexcept {
+  (o.previous != nullptr ? o.previous->next : all_) = o.next;
+  if (o.next != nullptr) o.next->previous = o.previous;
+  --live_;
+}
+
+void object_space::release(object& o) noexcept {
+  if (closing_) return; // close() destroys it, or has
+  unlink(o);
+  o.next = queue_;
+  queue_ = &o;
+  if (draining_) return;
+  draining_ = true;
+  while (object* last = queue_) {
+    queue_ = last->next;
+    const object_class& c = *last->cls;
+    c.destroy(*last);
+    heap_.deallocate(last, c.bytes);
+  }
+  draining_ = false;
+}
+
+void object_space::close() noexcept {
+  // Destroyed first, freed later: objects in a circle count each other down on the way.
+  closing_ = true;
+  for (object* o = all_; o != nullptr; o = o->next) o->cls->destroy(*o);
+  while (object* o = all_) {
+    all_ = o->next;
+    heap_.deallocate(o, o->cls->bytes);
+  }
+  live_ = 0;
+}
+
+} // namespace Atoll
