@@ -257,7 +257,7 @@ bool cast_one(std::span<const value> values, std::size_t i, std::optional<T>& in
 }
 
 template <class... T, std::size_t... I>
-result<std::tuple<T...>> cast_all(std::span<const value> values, std::type_identity<std::tuple<T...>>,
+result<std::tuple<T...>> cast_all([[maybe_unused]] std::span<const value> values, std::type_identity<std::tuple<T...>>,
                                   std::index_sequence<I...>) {
   std::tuple<std::optional<T>...> parts;
   error why;

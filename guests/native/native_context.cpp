@@ -1,0 +1,78 @@
+#include "guests/native/native_context.hpp"
+
+#include <fmt/format.h>
+
+namespace Atoll {
+
+namespace {
+
+result<void> committed(send_status status, interpreter_id to) {
+  switch (status) {
+  case send_status::sent:
+  case send_status::crowded: return {};
+  case send_status::no_memory: return fail(errc::out_of_memory, "no memory for the message");
+  case send_status::gone: break;
+  }
+  return fail(errc::interpreter_gone, fmt::format("interpreter {} is gone", number(to)));
+}
+
+} // namespace
+
+// What a writer out of memory did not take is in no message: rollback can't find it, so it is put back here.
+bool native_codec::put(wire_writer& out, const reference& r) {
+  if (out.failed()) return true;
+  if (const auto* own = r.as<own_holder>()) {
+    object& o = own->held();
+    if (o.export_slot == object::not_exported) {
+      o.export_slot = host_.exports().add(word_of(o));
+      retain(o); // until native_guest::drop
+    }
+    const wire_ref ref = host_.exports().mint(o.export_slot);
+    out.put_reference(ref);
+    if (out.failed()) host_.exports().take_back(ref.id, ref.credit);
+    return true;
+  }
+  const auto* foreign = r.as<foreign_holder>();
+  if (foreign == nullptr || !foreign->held()) return false;
+  const wire_ref ref = host_.imports().give(foreign->held().import());
+  out.put_reference(ref);
+  if (out.failed()) host_.imports().put_back(ref);
+  return true;
+}
+
+reference native_codec::get(const wire_ref& r) {
+  const auto got = host_.receive_reference(r);
+  if (!got) return {};
+  if (got->own) return reference_to(object_of(got->object));
+  return reference(std::make_shared<foreign_holder>(foreign_ref(foreign_, got->import)));
+}
+
+result<void> native_context::send_values(interpreter_id to, std::string_view function, std::span<const value> args) {
+  wire_writer& w = host_.open_message(to, record_kind::send);
+  w.put_text(function);
+  return finish(w, args, to);
+}
+
+result<void> native_context::send_values(const foreign_ref& to, std::string_view method, std::span<const value> args) {
+  if (!to) return fail(errc::reference_released, fmt::format("{}: the reference was released", method));
+  const interpreter_id owner = to.id().owner;
+  wire_writer& w = host_.open_message(owner, record_kind::invoke);
+  w.put_u64(0);
+  w.put_u8(static_cast<std::uint8_t>(invoke_op::method));
+  if (!w.failed()) {
+    const wire_ref target = host_.imports().give_target(to.import());
+    put_target(w, target);
+    if (w.failed()) host_.imports().put_back(target);
+  }
+  w.put_text(method);
+  return finish(w, args, owner);
+}
+
+result<void> native_context::finish(wire_writer& w, std::span<const value> args, interpreter_id to) {
+  result<void> done = encode_values(w, codec_, args);
+  if (done) done = committed(host_.commit(), to);
+  if (!done) host_.rollback();
+  return done;
+}
+
+} // namespace Atoll

@@ -1,0 +1,176 @@
+#include "guests/native/native_guest.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "guests/native/factory.hpp"
+
+namespace Atoll {
+
+namespace {
+
+const native_class_info* info_of(const object& o) noexcept {
+  return static_cast<const native_class_info*>(o.cls->methods);
+}
+
+/// "; it has a, b", or nothing.
+template <class Map>
+std::string what_there_is(const Map& map) {
+  std::vector<std::string_view> names;
+  for (const auto& [name, f] : map) names.push_back(name);
+  return names.empty() ? std::string() : fmt::format("; it has {}", fmt::join(names, ", "));
+}
+
+template <class Map>
+const typename Map::mapped_type* find_in(const Map& map, std::string_view name) {
+  const auto at = map.find(name);
+  return at != map.end() ? &at->second : nullptr;
+}
+
+/// Runs user code; what it throws becomes an error.
+template <class F>
+native_results guarded(F&& f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "not enough memory");
+  } catch (const std::exception& e) {
+    return fail(errc::guest_error, e.what());
+  } catch (...) {
+    return fail(errc::guest_error, "an exception that is no std::exception");
+  }
+}
+
+} // namespace
+
+native_guest::native_guest(host& outside, std::shared_ptr<const native_interface> offered)
+    : host_(outside), offered_(std::move(offered)), context_(outside) {
+  for (const auto& c : offered_->classes()) c->class_in(context_.objects(), c->name).methods = c.get();
+}
+
+// -- messages in -------------------------------------------------------------------------------------------------------
+
+void native_guest::start(request_id request, const source&, wire_reader args) {
+  answer(request, "start", guarded([&]() -> native_results {
+           native_results given = decode_values(args, context_.references());
+           if (!given || !offered_->start()) return given.map([](auto&&) { return std::vector<value>{}; });
+           return offered_->start()(context_, *given).map([](auto&&) { return std::vector<value>{}; });
+         }));
+}
+
+void native_guest::deliver(const incoming& message) {
+  answer(message.request, message.name, guarded([&] { return handle_message(message); }));
+}
+
+native_results native_guest::handle_message(const incoming& message) {
+  // The target lives until its answer is made, whatever the method lets go of.
+  std::optional<own_holder> target;
+  if (message.kind == record_kind::invoke) target.emplace(object_of(message.target));
+  native_results given = decode_values(message.args, context_.references());
+  if (!given) return given;
+  switch (message.kind) {
+  case record_kind::send:
+  case record_kind::call: return call_function(message.name, *given);
+  case record_kind::invoke: return invoke(message, target->held(), *given);
+  default: break;
+  }
+  return fail(errc::unknown_function, "a native interpreter evaluates no code; call one of its functions");
+}
+
+native_results native_guest::call_function(std::string_view name, native_args args) {
+  const native_function* f = find_in(offered_->functions(), name);
+  if (f != nullptr) return (*f)(context_, args);
+  return fail(errc::unknown_function, fmt::format("interpreter {} ({}) has no function \"{}\"{}", number(host_.id()),
+                                                  host_.name(), name, what_there_is(offered_->functions())));
+}
+
+native_results native_guest::invoke(const incoming& message, object& target, native_args args) {
+  const native_class_info* c = info_of(target);
+  switch (message.op) {
+  case invoke_op::get: return access(target, false, args);
+  case invoke_op::set: return access(target, true, args);
+  case invoke_op::apply:
+    if (c != nullptr && c->apply) return c->apply(context_, target, args);
+    return fail(errc::unknown_function, fmt::format("{} cannot be called", target.cls->name));
+  case invoke_op::method: break;
+  }
+  const native_method* m = c != nullptr ? find_in(c->methods, message.name) : nullptr;
+  if (m != nullptr) return (*m)(context_, target, args);
+  return fail(errc::unknown_function, fmt::format("{} has no method \"{}\"{}", target.cls->name, message.name,
+                                                  c != nullptr ? what_there_is(c->methods) : ""));
+}
+
+native_results native_guest::access(object& target, bool set, native_args args) {
+  const std::string* key = args.empty() ? nullptr : args.front().if_string();
+  const native_class_info* c = info_of(target);
+  const native_method* m = c != nullptr && key != nullptr ? find_in(set ? c->setters : c->getters, *key) : nullptr;
+  if (m != nullptr) return (*m)(context_, target, args.subspan(1));
+  const bool read_only = set && c != nullptr && key != nullptr && find_in(c->getters, *key) != nullptr;
+  return fail(errc::unknown_function,
+              fmt::format("{} has no {}property {}{}", target.cls->name, read_only ? "writable " : "",
+                          args.empty() ? "nil" : to_string(args.front()),
+                          c != nullptr ? what_there_is(c->getters) : ""));
+}
+
+void native_guest::resume(guest_word, const outcome& what) {
+  // Nothing here waits yet; an answer nobody asked for is let go.
+  if (what.what == outcome::kind::values) host_.give_back(what.values);
+}
+
+// -- answers -----------------------------------------------------------------------------------------------------------
+
+void native_guest::answer(request_id request, std::string_view what, native_results results) {
+  if (!results) return report(request, what, std::move(results.error()));
+  if (request == no_request) return;
+  result<void> encoded = encode_values(host_.open_reply(request), context_.references(), *results);
+  if (encoded && host_.commit() <= send_status::crowded) return;
+  if (encoded) encoded = fail(errc::out_of_memory, "no memory for the answer");
+  host_.rollback();
+  report(request, what, std::move(encoded.error()));
+}
+
+void native_guest::report(request_id request, std::string_view what, error why) {
+  if (why.code == errc::invalid_argument || why.code == errc::not_shareable || why.code == errc::bad_message)
+    why.message = fmt::format("{}: {}", what, why.message);
+  why.interpreter = host_.id();
+  why.interpreter_name = host_.name();
+  if (request != no_request) return host_.reply_error(request, why);
+  host_.log(log_level::warn, fmt::format("a message failed: {}: {}", what, why.message));
+}
+
+// -- objects and the end -----------------------------------------------------------------------------------------------
+
+void native_guest::drop(guest_word word) {
+  object& o = object_of(word);
+  o.export_slot = object::not_exported;
+  release(o);
+}
+
+std::string native_guest::describe(guest_word word) { return object_of(word).cls->name; }
+
+void native_guest::run_exit_handlers() {
+  // One may add others: they run too.
+  while (!context_.exit_handlers_.empty()) {
+    const native_context::exit_handler f = std::move(context_.exit_handlers_.back());
+    context_.exit_handlers_.pop_back();
+    const native_results ran = guarded([&]() -> native_results {
+      f(context_);
+      return std::vector<value>{};
+    });
+    host_.count_finalizer(ran ? nullptr : &ran.error());
+  }
+  host_.exited();
+}
+
+void native_guest::close() {
+  context_.exit_handlers_.clear();
+  context_.states_.clear();
+  context_.objects_.close();
+}
+
+guest_factory make_native_guest(native_interface offered) {
+  auto shared = std::make_shared<const native_interface>(std::move(offered));
+  return [shared](host& outside) -> std::unique_ptr<guest> { return std::make_unique<native_guest>(outside, shared); };
+}
+
+} // namespace Atoll
