@@ -1,0 +1,274 @@
+// Lua values to the wire, in one pass and without a single allocation in Lua: nothing here raises, so that the open
+// message can always be taken back.
+// Why lua_next alone for arrays: keys 1..n come first and in order when they lie in the table's array part; the first
+// key out of order ends the array, and what follows goes as pairs. No second look at any entry.
+#include <fmt/format.h>
+
+#include "guests/lua/state.hpp"
+
+namespace Atoll {
+
+/// One message's worth of encoding.
+class encoder {
+public:
+  encoder(lua_guest& g, lua_State* L, wire_writer& w, identity_map& seen, bool plain)
+      : g_(g), L_(L), w_(w), seen_(seen), plain_(plain) {
+    seen_.clear();
+  }
+
+  bool value(int index, int depth) {
+    switch (lua_type(L_, index)) {
+    case LUA_TNIL: w_.put_nil(); return true;
+    case LUA_TBOOLEAN: w_.put_bool(lua_toboolean(L_, index) != 0); return true;
+    case LUA_TNUMBER:
+      if (lua_isinteger(L_, index)) {
+        w_.put_int(lua_tointeger(L_, index));
+      } else {
+        w_.put_float(lua_tonumber(L_, index));
+      }
+      return true;
+    case LUA_TSTRING: {
+      std::size_t n = 0;
+      const char* s = lua_tolstring(L_, index, &n);
+      w_.put_string({s, n});
+      return true;
+    }
+    case LUA_TTABLE: return table(index, depth);
+    case LUA_TUSERDATA: return userdata(index);
+    case LUA_TFUNCTION: return refuse("is a function; pass atoll.ref(f)");
+    case LUA_TTHREAD: return refuse("is a coroutine; pass atoll.ref(co)");
+    default: return refuse("is a light userdata, which means nothing elsewhere");
+    }
+  }
+
+  const char* reason() const noexcept { return reason_; }
+  errc code() const noexcept { return code_; }
+
+private:
+  bool refuse(const char* reason, errc code = errc::not_shareable) {
+    g_.path_.clear();
+    reason_ = reason;
+    code_ = code;
+    return false;
+  }
+
+  bool table(int index, int depth) {
+    if (lua_checkstack(L_, 6) == 0) return refuse("does not fit: no memory", errc::out_of_memory);
+    if (lua_getmetatable(L_, index)) {
+      const bool is_error = lua_topointer(L_, -1) == g_.metatables[static_cast<int>(kind::error)];
+      const bool by_reference = !is_error && says_ref();
+      lua_pop(L_, 1);
+      if (is_error) return error_object(index);
+      return by_reference ? reference(index) : refuse("is a table with a metatable; pass atoll.ref(t)");
+    }
+    const std::uint32_t before = seen_.number(lua_topointer(L_, index));
+    if (before != identity_map::fresh) {
+      w_.put_tag(wire_tag::table_again);
+      w_.put_u32(before);
+      return true;
+    }
+    if (depth >= wire_depth_max) return refuse("is nested too deep (200 tables at most)");
+    return entries(index, depth + 1);
+  }
+
+  bool entries(int index, int depth) {
+    w_.put_tag(wire_tag::table);
+    const std::size_t counts = w_.size();
+    w_.put_u64(0);
+    std::uint32_t items = 0;
+    std::uint32_t pairs = 0;
+    const int top = lua_gettop(L_);
+    lua_pushnil(L_);
+    while (lua_next(L_, index) != 0) {
+      if (pairs == 0 && lua_isinteger(L_, top + 1)
+          && lua_tointeger(L_, top + 1) == static_cast<lua_Integer>(items) + 1) {
+        ++items;
+      } else {
+        ++pairs;
+        if (!value(top + 1, depth)) return refused_key();
+      }
+      if (!value(top + 2, depth)) return refused_at(top + 1);
+      if (w_.failed()) return refuse("does not fit: no memory", errc::out_of_memory);
+      lua_settop(L_, top + 1);
+    }
+    w_.patch_u32(counts, items);
+    w_.patch_u32(counts + 4, pairs);
+    return true;
+  }
+
+  bool refused_key() {
+    g_.path_.insert(0, " (a key)");
+    return false;
+  }
+
+  /// Puts the key at `index` before the path, as Lua would write it.
+  bool refused_at(int index) {
+    std::string step;
+    std::size_t n = 0;
+    if (lua_isinteger(L_, index)) {
+      step = fmt::format("[{}]", lua_tointeger(L_, index));
+    } else if (lua_type(L_, index) == LUA_TSTRING) {
+      const char* s = lua_tolstring(L_, index, &n);
+      const std::string_view key(s, n);
+      step = is_name(key) ? fmt::format(".{}", key) : fmt::format("[\"{}\"]", key.substr(0, 40));
+    } else if (lua_type(L_, index) == LUA_TNUMBER) {
+      step = fmt::format("[{}]", lua_tonumber(L_, index));
+    } else {
+      step = fmt::format("[{}]", luaL_typename(L_, index));
+    }
+    g_.path_.insert(0, step);
+    return false;
+  }
+
+  static bool is_name(std::string_view s) noexcept {
+    if (s.empty() || s.size() > 40 || (s[0] >= '0' && s[0] <= '9')) return false;
+    for (const char c : s)
+      if (!(c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))) return false;
+    return true;
+  }
+
+  /// Whether the metatable on top says __atoll = "ref".
+  bool says_ref() {
+    lua_rawgeti(L_, LUA_REGISTRYINDEX, g_.atoll_key);
+    lua_rawget(L_, -2);
+    std::size_t n = 0;
+    const char* s = lua_type(L_, -1) == LUA_TSTRING ? lua_tolstring(L_, -1, &n) : nullptr;
+    const bool ref = s != nullptr && std::string_view(s, n) == "ref";
+    lua_pop(L_, 1);
+    return ref;
+  }
+
+  bool userdata(int index) {
+    if (lua_checkstack(L_, 6) == 0) return refuse("does not fit: no memory", errc::out_of_memory);
+    switch (g_.kind_at(L_, index)) {
+    case kind::interpreter: w_.put_interpreter(*static_cast<interpreter_id*>(lua_touserdata(L_, index))); return true;
+    case kind::proxy: return proxy(index);
+    case kind::local_ref: {
+      lua_getiuservalue(L_, index, 1);
+      const bool ok = reference(lua_gettop(L_));
+      lua_pop(L_, 1);
+      return ok;
+    }
+    case kind::connection: return connection(index);
+    case kind::future: return refuse("is a future");
+    case kind::timer: return refuse("is a timer");
+    case kind::monitor: return refuse("is a monitor");
+    case kind::finalizer: return refuse("is a finalizer");
+    case kind::listener: return refuse("is a listener");
+    default: break;
+    }
+    if (lua_getmetatable(L_, index) != 0) {
+      const bool by_reference = says_ref();
+      lua_pop(L_, 1);
+      if (by_reference) return reference(index);
+    }
+    return refuse("is a userdata; pass atoll.ref(u)");
+  }
+
+  bool reference(int index) {
+    if (plain_) return refuse("is a reference");
+    wire_ref ref;
+    if (!g_.export_object(L_, index, ref)) return refuse("does not fit: no memory", errc::out_of_memory);
+    w_.put_reference(ref);
+    return true;
+  }
+
+  bool proxy(int index);
+  bool connection(int index);
+
+  bool error_object(int index) {
+    if (plain_) return refuse("is an error object");
+    const bool collecting = lua_gc(L_, LUA_GCISRUNNING) != 0;
+    lua_gc(L_, LUA_GCSTOP); // no finalizer may send while this message is open
+    const error e = g_.capture(L_, index, LUA_ERRRUN);
+    if (collecting) lua_gc(L_, LUA_GCRESTART);
+    w_.put_tag(wire_tag::error_value);
+    w_.put_error(e);
+    return true;
+  }
+
+  lua_guest& g_;
+  lua_State* L_;
+  wire_writer& w_;
+  identity_map& seen_;
+  bool plain_; // no references, connections, errors
+  const char* reason_ = "";
+  errc code_ = errc::not_shareable;
+};
+
+} // namespace Atoll
+
+#include "guests/lua/proxies.hpp"
+
+namespace Atoll {
+
+bool encoder::proxy(int index) {
+  const auto& p = *static_cast<const struct proxy*>(lua_touserdata(L_, index));
+  if (plain_) return refuse("is a reference");
+  if (!p.held || g_.imports_over) return refuse("is a reference that was released", errc::reference_released);
+  w_.put_reference(g_.out.imports().give(p.import));
+  return true;
+}
+
+bool encoder::connection(int index) {
+  if (plain_) return refuse("is a connection");
+  const slab_id id = *static_cast<slab_id*>(lua_touserdata(L_, index));
+  const connection_state* c = g_.connections.find(id);
+  if (c == nullptr) return refuse("is a closed connection");
+  switch (c->what) {
+  case connection_state::status::fresh: break;
+  case connection_state::status::open: return refuse("is a connection in use; pass it on before reading or writing");
+  case connection_state::status::ended: return refuse("is a connection that has ended");
+  case connection_state::status::closed: return refuse("is a closed connection");
+  case connection_state::status::moved: return refuse("is a connection that was passed on already");
+  }
+  g_.moving.push_back(id);
+  w_.put_connection(c->connection);
+  return true;
+}
+
+namespace {
+
+/// Collects bytes in a string.
+class string_writer final : public wire_writer {
+public:
+  explicit string_writer(std::string& bytes) : bytes_(bytes) { bytes_.clear(); }
+  void done() { bytes_.resize(size()); }
+
+private:
+  bool grow(std::size_t n) noexcept override {
+    const std::size_t used = size();
+    bytes_.resize(used * 2 + n + 64);
+    set_buffer(reinterpret_cast<std::uint8_t*>(bytes_.data()), used, bytes_.size());
+    return true;
+  }
+  std::string& bytes_;
+};
+
+} // namespace
+
+bool lua_guest::encode(lua_State* L, int first, wire_writer& w, const char* what) {
+  const int top = lua_gettop(L);
+  encoder e(*this, L, w, seen_, false);
+  for (int i = first; i <= top; ++i) {
+    if (e.value(i, 0)) continue;
+    lua_settop(L, top);
+    const char* subject = e.code() == errc::not_shareable ? "not shareable: " : "";
+    return fail_with(e.code(), fmt::format("{}{} {}{} {}", subject, what, i - first + 1, path_, e.reason()));
+  }
+  if (w.failed()) return fail_with(errc::out_of_memory, "no memory for the message");
+  return true;
+}
+
+bool lua_guest::encode_payload(lua_State* L, int index, std::string& bytes) {
+  identity_map seen;
+  string_writer w(bytes);
+  encoder e(*this, L, w, seen, true);
+  const int top = lua_gettop(L);
+  const bool ok = e.value(index, 0);
+  lua_settop(L, top);
+  w.done();
+  return ok;
+}
+
+} // namespace Atoll

@@ -1,0 +1,94 @@
+// The end of a program: atoll.exit, atoll.at_exit, and the run of exit handlers and finalizers.
+#include <climits>
+
+#include "guests/lua/calls.hpp"
+
+namespace Atoll {
+
+namespace {
+
+int atoll_at_exit(lua_State* L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_guest::of(L).exit_handlers.push_back(luaL_ref(L, LUA_REGISTRYINDEX));
+  return 0;
+}
+
+/// As os.exit: does not return. The task ends without an error that anyone sees.
+int atoll_exit(lua_State* L) {
+  lua_guest& g = lua_guest::of(L);
+  int code = 0;
+  if (lua_isboolean(L, 1)) {
+    code = lua_toboolean(L, 1) != 0 ? 0 : 1;
+  } else {
+    code = static_cast<int>(luaL_optinteger(L, 1, 0));
+  }
+  g.out.request_exit(code);
+  if (g.current == nullptr) return 0;
+  g.current->exiting = true;
+  return g.raise_control(L, errc::runtime_finalizing);
+}
+
+/// Pushes the next exit handler, then the next finalizer with its object; the arguments' number, -1 when all have run.
+int push_next(lua_guest& g, lua_State* L) {
+  if (!g.exit_handlers.empty()) {
+    const int ref = g.exit_handlers.back();
+    g.exit_handlers.pop_back();
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, ref);
+    return 0;
+  }
+  return g.push_next_finalizer(L, 0) ? 1 : -1;
+}
+
+int exit_step(lua_State* L, int status, lua_KContext finalizer);
+
+/// One handler after the other; each may wait. The handler of errors is at index 1.
+int run_all(lua_State* L) {
+  lua_guest& g = lua_guest::of(L);
+  for (;;) {
+    lua_settop(L, 1);
+    const int nargs = push_next(g, L);
+    if (nargs < 0) break;
+    const int status = lua_pcallk(L, nargs, 0, 1, nargs, exit_step);
+    g.current->exiting = false;
+    g.finalizer_ran(L, status, nargs == 0 ? "an exit handler" : "a finalizer");
+  }
+  g.out.exited();
+  return 0;
+}
+
+int exit_step(lua_State* L, int status, lua_KContext finalizer) {
+  lua_guest& g = lua_guest::of(L);
+  g.current->exiting = false;
+  g.finalizer_ran(L, status == LUA_YIELD ? LUA_OK : status, finalizer == 0 ? "an exit handler" : "a finalizer");
+  return run_all(L);
+}
+
+int exit_entry(lua_State* L) {
+  lua_pushcfunction(L, lua_guest::with_traceback);
+  return run_all(L);
+}
+
+} // namespace
+
+void lua_guest::run_exit_handlers() {
+  task* t = dead || closing ? nullptr : new_task(task_body::exit, "exit");
+  if (t == nullptr) return out.exited();
+  lua_pushcfunction(t->thread, exit_entry);
+  run(*t, 0);
+  run_woken();
+}
+
+void open_exit(lua_State* L) {
+  lua_pushcfunction(L, atoll_at_exit);
+  lua_setfield(L, -2, "at_exit");
+  lua_pushcfunction(L, atoll_exit);
+  lua_setfield(L, -2, "exit");
+  lua_getglobal(L, "os");
+  lua_pushcfunction(L, atoll_exit);
+  lua_setfield(L, -2, "exit");
+  lua_pop(L, 1);
+}
+
+} // namespace Atoll

@@ -1,0 +1,71 @@
+// The kinds of the runtime's own objects, and small conversions.
+#include <fmt/format.h>
+
+#include "guests/lua/state.hpp"
+
+namespace Atoll {
+
+kind lua_guest::kind_at(lua_State* L, int index) const noexcept {
+  const int type = lua_type(L, index);
+  if ((type != LUA_TUSERDATA && type != LUA_TTABLE) || lua_getmetatable(L, index) == 0) return kind::none;
+  const void* meta = lua_topointer(L, -1);
+  lua_pop(L, 1);
+  for (std::size_t i = 0; i < kinds; ++i)
+    if (metatables[i] == meta) return static_cast<kind>(i);
+  return kind::none;
+}
+
+void* lua_guest::check(lua_State* L, int index, kind k, const char* name) {
+  void* p = lua_touserdata(L, index);
+  if (p == nullptr || lua_getmetatable(L, index) == 0) luaL_typeerror(L, index, name);
+  if (lua_topointer(L, -1) != metatables[static_cast<std::size_t>(k)]) luaL_typeerror(L, index, name);
+  lua_pop(L, 1);
+  return p;
+}
+
+void lua_guest::new_metatable(lua_State* L, kind k, const luaL_Reg* meta, const luaL_Reg* methods) {
+  static const char* names[kinds] = {"interpreter", "reference", "reference", "connection", "error",   "future",
+                                     "timer",       "monitor",   "finalizer", "finalizer",  "listener"};
+  lua_newtable(L);
+  lua_pushstring(L, names[static_cast<std::size_t>(k)]);
+  lua_setfield(L, -2, "__name");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  const int at = lua_gettop(L);
+  lua_newtable(L);
+  if (methods != nullptr) luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, at, "__index");
+  for (; meta != nullptr && meta->name != nullptr; ++meta) {
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, meta->func, 1);
+    lua_setfield(L, at, meta->name);
+  }
+  lua_pop(L, 1);
+  metatables[static_cast<std::size_t>(k)] = lua_topointer(L, -1);
+  metatable_refs[static_cast<std::size_t>(k)] = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void lua_guest::set_kind(lua_State* L, kind k) const {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_refs[static_cast<std::size_t>(k)]);
+  lua_setmetatable(L, -2);
+}
+
+time_point lua_guest::later(double seconds) const noexcept {
+  constexpr double longest = 1e9;
+  if (!(seconds > 0)) seconds = 0;
+  if (seconds > longest) seconds = longest;
+  return out.now() + std::chrono::duration_cast<clock_type::duration>(std::chrono::duration<double>(seconds));
+}
+
+std::string lua_guest::name_of_interpreter(interpreter_id id) const {
+  if (id == out.id()) {
+    if (out.name().empty()) return fmt::format("interpreter {}", number(id));
+    return fmt::format("interpreter {} ({})", number(id), out.name());
+  }
+  const auto info = out.look_up(id);
+  if (!info || info->name.empty()) return fmt::format("interpreter {}", number(id));
+  return fmt::format("interpreter {} ({})", number(id), info->name);
+}
+
+} // namespace Atoll

@@ -1,0 +1,80 @@
+// Stopping guest code in the middle: ticks, the count hook, and errors that pcall can't keep.
+//
+// How an interrupt or a kill reaches code that runs, in order:
+//   1. tick(), in a signal handler, sets a count hook on the running coroutine (never call, return or line hooks:
+//      yielding from those gives wrong results);
+//   2. the hook disarms itself and reads the host's controls;
+//   3. interrupt: raise_control(); the hook stays armed with a long count, so that __close and __gc get their time but
+//      an endless one does not; kill: it stays armed with a count of 1, so that no instruction runs any more;
+//   4. every pcall, xpcall and coroutine.resume of the guest in whose course control_raises changed passes the error on
+//      (protected.cpp, coroutines.cpp); calls that began later, in a __close, work as ever;
+//   5. the task ends with the error; run() disarms its coroutine.
+#include "guests/lua/state.hpp"
+
+namespace Atoll {
+
+namespace {
+
+// Instructions a handler of __close or __gc may run before it is interrupted too: about a millisecond.
+constexpr int grace = 200000;
+
+void on_count(lua_State* L, lua_Debug*) {
+  lua_sethook(L, nullptr, 0, 0);
+  lua_guest& g = lua_guest::of(L);
+  const controls c = g.out.pending_controls();
+  if (g.dead || c.kill) {
+    g.dead = true;
+    g.raise_control(L, errc::killed);
+  } else if (c.interrupt) {
+    g.raise_control(L, errc::interrupted);
+  } else if (g.forced != errc::ok) {
+    g.raise_control(L, g.forced);
+  } else if (c.yield && g.can_wait(L)) {
+    g.suspending = suspension::preempted;
+    lua_yield(L, 0);
+  }
+}
+
+} // namespace
+
+void lua_guest::arm(lua_State* L, int count) noexcept { lua_sethook(L, on_count, LUA_MASKCOUNT, count); }
+
+void lua_guest::tick() noexcept {
+  lua_State* L = running.load(std::memory_order_relaxed);
+  if (L == nullptr) return;
+  // Handlers that run because of an interrupt have their grace; only a kill cuts it short.
+  if (unwinding && unwinding_count != 1 && !out.pending_controls().kill) return;
+  arm(L, 1);
+}
+
+int lua_guest::raise_control(lua_State* L, errc code) {
+  ++control_raises;
+  unwinding = true;
+  forced = code;
+  unwinding_count = code == errc::killed ? 1 : grace;
+  arm(L, unwinding_count);
+  return raise(L, code, "%s", name_of(code));
+}
+
+void lua_guest::interrupt(errc code) {
+  if (code == errc::killed) dead = true;
+  for (std::size_t i = 0; i < all_tasks_.size(); ++i) {
+    task& t = *all_tasks_[i];
+    if (t.state == task_state::idle || t.state == task_state::running) continue;
+    if (dead) {
+      failed(t, {code, name_of(code), {}, out.id(), out.name(), {}});
+      discard(t, false);
+    } else if (t.state == task_state::waiting) {
+      const guest_word token = t.token();
+      give_up_wait(t);
+      --t.serial;
+      wake(token, wake_reason::failed, code);
+    } else {
+      t.wake = wake_reason::failed;
+      t.wake_code = code;
+    }
+  }
+  if (!dead) run_woken();
+}
+
+} // namespace Atoll

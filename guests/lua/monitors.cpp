@@ -1,0 +1,87 @@
+// atoll.monitor: a function that is told once when an interpreter, or the owner of a reference, ends.
+#include "guests/lua/calls.hpp"
+#include "guests/lua/proxies.hpp"
+
+namespace Atoll {
+
+namespace {
+
+interpreter_id monitored(lua_State* L, int index) {
+  lua_guest& g = lua_guest::of(L);
+  switch (g.kind_at(L, index)) {
+  case kind::proxy: return static_cast<proxy*>(lua_touserdata(L, index))->id.owner;
+  case kind::local_ref: return g.out.id();
+  default: return interpreter_at(L, index);
+  }
+}
+
+int atoll_monitor(lua_State* L) {
+  lua_guest& g = lua_guest::of(L);
+  const interpreter_id target = monitored(L, 1);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (g.closing) return g.raise(L, errc::runtime_finalizing, "the interpreter is closing: no monitors any more");
+  auto* id = static_cast<slab_id*>(lua_newuserdatauv(L, sizeof(slab_id), 0));
+  *id = 0;
+  g.set_kind(L, kind::monitor);
+  lua_pushvalue(L, 2);
+  const int function = luaL_ref(L, LUA_REGISTRYINDEX);
+  *id = g.monitors.add();
+  *g.monitors.find(*id) = {function, target};
+  g.out.monitor(target, make_token(token_kind::monitor, *id));
+  return 1;
+}
+
+int cancel(lua_State* L) {
+  lua_guest& g = lua_guest::of(L);
+  const slab_id id = *static_cast<slab_id*>(g.check(L, 1, kind::monitor, "monitor"));
+  lua_guest::monitor_state* m = g.monitors.find(id);
+  if (m != nullptr) {
+    g.out.demonitor(m->target, make_token(token_kind::monitor, id));
+    luaL_unref(L, LUA_REGISTRYINDEX, m->function);
+    g.monitors.remove(id);
+  }
+  lua_pushboolean(L, m != nullptr);
+  return 1;
+}
+
+/// Calls the function at 1 with what happened: {id, name, reason, error}.
+int down_entry(lua_State* L) {
+  lua_guest& g = lua_guest::of(L);
+  const outcome& o = *g.wait_outcome;
+  lua_pushcfunction(L, lua_guest::with_traceback);
+  lua_insert(L, 1);
+  lua_createtable(L, 0, 4);
+  lua_pushinteger(L, static_cast<lua_Integer>(number(o.down_id)));
+  lua_setfield(L, -2, "id");
+  if (!o.name.empty()) {
+    lua_pushlstring(L, o.name.data(), o.name.size());
+    lua_setfield(L, -2, "name");
+  }
+  lua_pushlstring(L, o.reason.data(), o.reason.size());
+  lua_setfield(L, -2, "reason");
+  if (o.failure != nullptr && (o.failure->code != errc::ok && !o.failure->message.empty())) {
+    g.push_error(L, *o.failure);
+    lua_setfield(L, -2, "error");
+  }
+  return g.run_body(L);
+}
+
+} // namespace
+
+void monitor_fired(lua_guest& g, slab_id id) {
+  lua_guest::monitor_state* m = g.monitors.find(id);
+  if (m == nullptr) return;
+  const int function = m->function;
+  g.monitors.remove(id);
+  g.run_callback(function, "a monitor", down_entry);
+  luaL_unref(g.main, LUA_REGISTRYINDEX, function);
+}
+
+void open_monitors(lua_State* L) {
+  static const luaL_Reg methods[] = {{"cancel", cancel}, {nullptr, nullptr}};
+  lua_pushcfunction(L, atoll_monitor);
+  lua_setfield(L, -2, "monitor");
+  lua_guest::of(L).new_metatable(L, kind::monitor, nullptr, methods);
+}
+
+} // namespace Atoll

@@ -1,0 +1,85 @@
+// Things that outside numbers name: tasks, timers, connections. A number of something that is gone finds nothing.
+// Why: the host hands tokens back at any later time; a pointer would dangle, a map would allocate for each entry.
+// Threads: owner only.
+// Invariants: (1) addresses are stable while an entry lives. (2) an id is never 0, and finds only the entry it was made
+//             for (until a slot was used 2^32 times).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <utility>
+
+#include "runtime/ids.hpp"
+
+namespace Atoll {
+
+/// What a token given to the host names.
+enum class token_kind : std::uint8_t { task = 1, future, timer, monitor, listener, connection };
+
+using slab_id = std::uint64_t; // index (24 bits) << 32 | generation
+
+constexpr guest_word make_token(token_kind kind, slab_id id) noexcept {
+  return static_cast<guest_word>(kind) << 56U | id;
+}
+constexpr token_kind kind_of(guest_word token) noexcept { return static_cast<token_kind>(token >> 56U); }
+constexpr slab_id id_of(guest_word token) noexcept { return token & ((guest_word{1} << 56U) - 1); }
+
+template <class T>
+class slab {
+public:
+  slab_id add() {
+    std::uint32_t index = free_;
+    if (index == none) {
+      index = static_cast<std::uint32_t>(entries_.size());
+      entries_.emplace_back();
+    } else {
+      free_ = entries_[index].next_free;
+    }
+    entry& e = entries_[index];
+    e.used = true;
+    ++size_;
+    return static_cast<slab_id>(index) << 32U | e.generation;
+  }
+
+  T* find(slab_id id) noexcept {
+    const std::size_t index = id >> 32U;
+    if (id == 0 || index >= entries_.size()) return nullptr;
+    entry& e = entries_[index];
+    return e.used && e.generation == static_cast<std::uint32_t>(id) ? &e.value : nullptr;
+  }
+
+  void remove(slab_id id) noexcept {
+    if (find(id) == nullptr) return;
+    entry& e = entries_[id >> 32U];
+    e.value = T{};
+    e.used = false;
+    if (++e.generation == 0) e.generation = 1;
+    e.next_free = free_;
+    free_ = static_cast<std::uint32_t>(id >> 32U);
+    --size_;
+  }
+
+  std::size_t size() const noexcept { return size_; }
+
+  /// Calls f(id, value) for every entry; f must not add or remove.
+  template <class F>
+  void for_each(F&& f) {
+    for (std::size_t i = 0; i < entries_.size(); ++i)
+      if (entries_[i].used) f(static_cast<slab_id>(i) << 32U | entries_[i].generation, entries_[i].value);
+  }
+
+private:
+  static constexpr std::uint32_t none = ~std::uint32_t{0};
+  struct entry {
+    T value{};
+    std::uint32_t generation = 1;
+    std::uint32_t next_free = none;
+    bool used = false;
+  };
+
+  std::deque<entry> entries_;
+  std::uint32_t free_ = none;
+  std::size_t size_ = 0;
+};
+
+} // namespace Atoll

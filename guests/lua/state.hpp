@@ -1,0 +1,295 @@
+// The Lua guest itself: the state, what hangs on it, and the guest interface.
+// Why one class for all C functions: they find it through lua_getextraspace in one load. Its parts are in files of
+// their own (tasks, encode, decode, proxies, futures, ...); the members below say which file owns them.
+// Ownership: the interpreter's shell. All Lua memory comes from the interpreter's heap.
+// Threads: owner only, but for tick(), which a signal handler calls on the owner's thread.
+// Errors: Lua is the C build, its errors longjmp. So:
+//   - a C function that calls Lua's API keeps only trivial locals; texts under construction are members (scratch_).
+//   - functions marked "raises" may longjmp; all others never do, and may have locals with destructors.
+// Invariants: (1) no guest code runs after close(), nor after a kill. (2) at most one entry point (guest interface) is
+//             active. (3) a message is open (host::open_message) only inside post() and reply(): neither runs guest code.
+#pragma once
+
+#include <atomic>
+#include <cstdlib>
+#include <lua5.4/lua.hpp>
+#include <memory>
+#include <new>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "guests/lua/connections.hpp"
+#include "guests/lua/identity_map.hpp"
+#include "guests/lua/slab.hpp"
+#include "guests/lua/task.hpp"
+#include "runtime/finalizers.hpp"
+#include "runtime/host.hpp"
+
+namespace Atoll {
+
+/// The kinds of userdata and tables that are the runtime's own; told apart by their metatable's address.
+enum class kind : std::uint8_t {
+  interpreter,
+  proxy,
+  local_ref,
+  connection,
+  error,
+  future,
+  timer,
+  monitor,
+  finalizer,
+  sentinel,
+  listener,
+  none
+};
+inline constexpr std::size_t kinds = static_cast<std::size_t>(kind::none);
+
+/// Why lua_resume came back with LUA_YIELD; a coroutine's own yield leaves it at none.
+enum class suspension : std::uint8_t { none, wait, preempted };
+
+/// A message on its way out, but for its values, which are on the stack from `first` to the top.
+struct outgoing {
+  interpreter_id to{};
+  record_kind kind{};
+  call_id call = 0;      // call, eval, invoke
+  std::string_view text; // function, code, method
+  int first = 0;
+  invoke_op op{};                               // invoke
+  import_table::index via = import_table::none; // invoke
+};
+
+class lua_guest final : public guest {
+public:
+  explicit lua_guest(host& outside) : out(outside) {}
+  ~lua_guest() override;
+  /// Makes the state; false when the heap has no room for it.
+  bool open();
+
+  static lua_guest& of(lua_State* L) noexcept { return **static_cast<lua_guest**>(lua_getextraspace(L)); }
+
+  // -- guest: lifecycle.cpp, except where noted -------------------------------------------------------------------
+  void start(request_id request, const source& from, wire_reader args) override;
+  void deliver(const incoming& message) override; // messages.cpp
+  void resume(guest_word token, const outcome& what) override;
+  void resume_task(guest_word token, const outcome& what);
+  bool run_ready() override;
+  void drop(guest_word object) override;            // proxies.cpp
+  std::string describe(guest_word object) override; // proxies.cpp
+  bool waiting() const override;
+  std::size_t tasks() const override { return active_; }
+  void run_exit_handlers() override;  // exit.cpp
+  void interrupt(errc code) override; // interrupt.cpp
+  void drop_imports() override { imports_over = true; }
+  void close() override;
+  void tick() noexcept override; // interrupt.cpp
+
+  // -- tasks: tasks.cpp -------------------------------------------------------------------------------------------
+  /// A task ready to be run, its coroutine empty; null when memory is out.
+  task* new_task(task_body body, std::string_view label);
+  /// Runs a task until it ends or waits. The stack of its coroutine has a function and `nargs` arguments (first run).
+  void run(task& t, int nargs);
+  /// The same, later: once the current task waits or ends.
+  void schedule(task& t, int nargs);
+  /// Whether the code running on L may wait; otherwise raises.
+  void require_wait(lua_State* L);
+  bool can_wait(lua_State* L) const noexcept { return current != nullptr && lua_isyieldable(L) != 0; }
+  /// Begins a wait of the current task: the token to be woken with.
+  guest_word begin_wait() noexcept;
+  /// Gives up the turn until woken; `k` goes on. The last act of a C function: return suspend(...).
+  int suspend(lua_State* L, lua_KContext ctx, lua_KFunction k);
+  /// To be called first by a continuation: raises what the wait ended with, if it failed.
+  void end_wait(lua_State* L);
+  /// Wakes whoever waits with this token, if it still does; it runs before the entry point returns.
+  void wake(guest_word token, wake_reason why, errc code = errc::ok);
+  void give_up_wait(task& t);
+  void run_woken();
+  task* find_waiting(guest_word token) noexcept;
+  /// Ends a task without running it again.
+  void discard(task& t, bool run_close_handlers);
+
+  // -- bodies: bodies.cpp -----------------------------------------------------------------------------------------
+  /// Raises. Inside a task's entry: calls what stands at index 2 with what is above it; its handler is at index 1.
+  int run_body(lua_State* L);
+  void finished(task& t, lua_State* L);
+  void failed(task& t, const error& why);
+  void report(const task& t, const error& why);
+  /// Runs `entry` in a new task; it finds the function at index 1.
+  void run_callback(int function_ref, std::string_view label, lua_CFunction entry, slab_id repeats = 0);
+
+  // -- values: encode.cpp, decode.cpp -----------------------------------------------------------------------------
+  /// Values at first..top of L's stack; false: refused, failure() says why, and nothing was raised.
+  bool encode(lua_State* L, int first, wire_writer& w, const char* what);
+  /// An encoding without references and connections into `bytes`.
+  bool encode_payload(lua_State* L, int index, std::string& bytes);
+  /// Raises. Pushes the values of the message under way (reading) and answers how many.
+  int push_message_values(lua_State* L);
+  /// Raises. The same for bytes without references.
+  int push_plain_values(lua_State* L, std::string_view bytes);
+  void begin_reading(wire_reader values) noexcept;
+  /// Returns the credit of what was not decoded, at the end of each entry point that began reading.
+  void end_reading();
+
+  // -- messages: messages.cpp -------------------------------------------------------------------------------------
+  /// Sends; false: not sent, failure() says why. crowded() tells whether to wait for room.
+  bool post(lua_State* L, const outgoing& m);
+  bool crowded() const noexcept { return crowded_; }
+  void reply(lua_State* L, task& t, int first);
+  /// Connections that stand in the message just written belong to its receiver once it is sent.
+  void moving_done(bool sent);
+
+  // -- references: proxies.cpp ------------------------------------------------------------------------------------
+  /// The wire reference of an object of this interpreter's own, entered if need be; false: out of memory.
+  bool export_object(lua_State* L, int index, wire_ref& ref);
+  /// Raises. Pushes what a reference in the message under way stands for.
+  void push_reference(lua_State* L, const wire_ref& ref);
+  void push_exported(lua_State* L, guest_word object) { push_anchored(L, exported, static_cast<lua_Integer>(object)); }
+
+  // -- finalizers: finalizers.cpp ---------------------------------------------------------------------------------
+  /// Pushes the function and the object of the finalizer to run next at exit; false: none is left.
+  bool push_next_finalizer(lua_State* L, int min_priority);
+  /// Counts and logs; the error, if any, is on top and is popped.
+  void finalizer_ran(lua_State* L, int status, const char* what);
+
+  // -- errors: errors.cpp -----------------------------------------------------------------------------------------
+  error& failure() noexcept { return failure_; }
+  bool fail_with(errc code, std::string message);
+  /// Raises failure() as an error object.
+  int raise_failure(lua_State* L);
+  /// Raises an error object.
+  int raise(lua_State* L, errc code, const char* format, ...) __attribute__((format(printf, 4, 5)));
+  /// Raises when out of memory. Pushes an error object.
+  void push_error(lua_State* L, const error& e);
+  /// Takes a snapshot of the error value at `index`; never raises.
+  error capture(lua_State* L, int index, int status);
+  static int with_traceback(lua_State* L); // a message handler
+
+  // -- interrupts: interrupt.cpp ----------------------------------------------------------------------------------
+  /// Raises an error that no pcall of the guest keeps to itself (invariants there).
+  int raise_control(lua_State* L, errc code);
+  /// How often raise_control was called: a protected call in whose course it changed passes the error on.
+  std::uint32_t control_raises = 0;
+  bool unwinding = false;  // the hook stays armed on every coroutine that runs,
+  int unwinding_count = 1; // with this count
+  errc forced = errc::ok;  // raised by the hook whatever the host's controls say
+  static void arm(lua_State* L, int count) noexcept;
+
+  // -- coroutines: coroutines.cpp ---------------------------------------------------------------------------------
+  suspension suspending = suspension::none;
+  std::unordered_map<lua_State*, task*> captured; // coroutines that wait as part of a task
+
+  // -- helpers ----------------------------------------------------------------------------------------------------
+  static void push_anchored(lua_State* L, int table_ref, lua_Integer i) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, table_ref);
+    lua_rawgeti(L, -1, i);
+    lua_remove(L, -2);
+  }
+  kind kind_at(lua_State* L, int index) const noexcept;
+  /// The userdata at `index`; raises when it is not of this kind.
+  void* check(lua_State* L, int index, kind k, const char* name);
+  /// Raises. Enters the metatable of a kind, with methods as its __index (or upvalue of __index, if meta has one).
+  void new_metatable(lua_State* L, kind k, const luaL_Reg* meta, const luaL_Reg* methods);
+  /// Sets the metatable of what is on top.
+  void set_kind(lua_State* L, kind k) const;
+  time_point later(double seconds) const noexcept;
+  std::string name_of_interpreter(interpreter_id id) const;
+  /// Raises when out of memory. Pushes the handle of an interpreter; `name` may be empty.
+  void push_handle(lua_State* L, interpreter_id id, std::string_view name);
+
+  host& out;
+  lua_State* main = nullptr;
+  std::atomic<lua_State*> running{nullptr}; // what executes now; read by tick()
+  task* current = nullptr;
+  const outcome* wait_outcome = nullptr; // while the entry point that brought it is active
+  bool imports_over = false;
+  bool closing = false;
+  bool dead = false;   // killed
+  int chunk_state = 0; // 0 not started, 1 running, 2 returned, 3 failed
+
+  // Registry slots, filled by open().
+  const void* metatables[kinds] = {};
+  int metatable_refs[kinds] = {};
+  int interface_ref = LUA_NOREF;
+  int exported = LUA_NOREF;       // word -> object, object -> word
+  int local_refs = LUA_NOREF;     // object -> its local ref, weak keys
+  int proxies = LUA_NOREF;        // import index -> proxy, weak values
+  int handles = LUA_NOREF;        // interpreter id -> handle, weak values
+  int method_stubs = LUA_NOREF;   // method name -> function
+  int futures_ref = LUA_NOREF;    // slab index -> future, weak values
+  int finalizers_ref = LUA_NOREF; // object -> sentinel, ephemeron
+  int sentinels_ref = LUA_NOREF;  // finalizer id -> sentinel, weak values
+  int atoll_key = LUA_NOREF;      // the string "__atoll"
+
+  struct future_state {
+    enum class status : std::uint8_t { pending, done, failed } what{};
+    bool looked_at = false;
+    call_id call = 0;
+    std::vector<guest_word> waiters;
+  };
+  slab<future_state> futures; // futures.cpp
+
+  struct timer_state {
+    int function = LUA_NOREF;
+    double period = 0; // 0: once
+    bool busy = false; // the last run of an `every` has not ended
+    time_point next;
+    std::uint64_t timer = 0;
+  };
+  slab<timer_state> timers; // timers.cpp
+
+  struct monitor_state {
+    int function = LUA_NOREF;
+    interpreter_id target{};
+  };
+  slab<monitor_state> monitors; // monitors.cpp
+
+  struct listener_state {
+    int function = LUA_NOREF;
+    std::uint64_t listener = 0;
+  };
+  slab<listener_state> listeners;     // net.cpp
+  slab<connection_state> connections; // net.cpp, read.cpp
+  std::vector<slab_id> moving;        // connections in the message under way
+
+  std::vector<int> exit_handlers; // exit.cpp
+  finalizer_registry finalizers;  // finalizers.cpp
+
+  std::string scratch;   // for texts under construction
+  std::string traceback; // of the latest error, by with_traceback
+  struct spawn_request {
+    spawn_options options;
+    source from;
+  } spawning;                         // interpreters.cpp
+  std::vector<interpreter_id> listed; // interpreters.cpp
+  host::figures figures;              // library.cpp
+  std::string warning;                // library.cpp
+  bool warnings_on = true;
+
+  /// The message whose values are being decoded; what is left in it must be paid for (decode.cpp).
+  struct {
+    bool active = false;
+    wire_reader in;
+    import_table::index use = import_table::none;
+  } reading;
+  const incoming* arriving = nullptr; // messages.cpp
+  request_id start_request = no_request;
+  const source* starting = nullptr;
+  std::vector<task*> waiting_for_start;
+
+private:
+  friend class encoder;
+
+  std::vector<std::unique_ptr<task>> all_tasks_;
+  std::vector<task*> idle_;
+  std::vector<task*> ready_; // in order; taken from the front by run_woken
+  std::size_t ready_at_ = 0;
+  std::size_t active_ = 0;
+  std::vector<std::uint32_t> slots_; // exported word - 1 -> export slot
+  std::vector<guest_word> free_words_;
+  identity_map seen_; // encode.cpp
+  std::string path_;  // encode.cpp
+  error failure_;
+  bool crowded_ = false;
+};
+
+} // namespace Atoll

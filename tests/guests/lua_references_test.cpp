@@ -1,0 +1,167 @@
+// References between Lua guests: calls, identity, release, and how they end.
+#include <doctest/doctest.h>
+
+#include "tests/guests/lua_programs.hpp"
+
+using namespace Atoll;
+using testing::fake_world;
+using testing::logged;
+
+namespace {
+
+const char* const counter = R"lua(
+  local w = atoll.spawn({code = [[
+    local atoll = require "atoll"
+    local Counter = {__name = "Counter", __atoll = "ref"}
+    Counter.__index = Counter
+    function Counter:add(n) self.n = self.n + n; return self.n, self end
+    function Counter:fail() error("no", 0) end
+    local one = setmetatable({n = 0}, Counter)
+    return {
+      make = function() return setmetatable({n = 0}, Counter) end,
+      one = function() return one end,
+      is_one = function(x) return rawequal(x, one) end,
+      fn = function() return atoll.ref(function(a, b) return a * b end) end,
+      weigh = function() collectgarbage() return collectgarbage("count") end,
+    }]]}, {name = "w"})
+)lua";
+
+std::string with_counter(const char* code) { return logged(std::string(counter) + code); }
+
+} // namespace
+
+TEST_CASE("methods of an object elsewhere are called through its proxy; results may be the object again") {
+  CHECK(with_counter(R"lua(
+    local c = w:call("make")
+    log(c:add(2))
+    local n, same = c:add(3)
+    log(n, rawequal(same, c), atoll.is_ref(c), atoll.owner(c) == w, tostring(c))
+    log(pcall(c.fail, c))
+    local _, e = pcall(c.nope, c)
+    log(e.code, e.message)
+    atoll.set(c, "n", 40)
+    log(atoll.get(c, "n"))
+    log(w:call("fn")(6, 7))
+    log(atoll.async(c, "add", 1):await())
+    atoll.send(c, "add", 1)
+    log((c:add(0)))
+  )lua")
+        == "2\treference to object 0 of interpreter 2 (w)\n"
+           "5\ttrue\ttrue\ttrue\treference to object 0 of interpreter 2 (w)\n"
+           "false\tno\n"
+           "unknown_function\tinterpreter 2 (w) has no method 'nope'\n"
+           "40\n"
+           "42\n"
+           "41\treference to object 0 of interpreter 2 (w)\n"
+           "42\n");
+}
+
+TEST_CASE("the same object is the same proxy, and comes home as itself") {
+  CHECK(with_counter(R"lua(
+    local a, b = w:call("one"), w:call("one")
+    log(rawequal(a, b), w:call("is_one", a), w:call("is_one", w:call("make")))
+    local mine = {}
+    local r = atoll.ref(mine)
+    log(rawequal(r, atoll.ref(mine)), atoll.owner(r) == atoll.self(), atoll.is_ref(mine))
+  )lua") == "true\ttrue\tfalse\ntrue\ttrue\tfalse\n");
+}
+
+TEST_CASE("a local ref works like a proxy in its own interpreter") {
+  CHECK(logged(R"lua(
+    local obj = {n = 1, get = function(self, x) return self.n, x end}
+    local r = atoll.ref(obj)
+    log(r:get("x"))
+    atoll.set(r, "n", 5)
+    log(atoll.get(r, "n"), obj.n)
+    log(atoll.ref(function(...) return ... end)(1, 2))
+    log(atoll.async(r, "get", 9):await())
+  )lua") == "1\tx\n5\t5\n1\t2\n5\t9\n");
+}
+
+TEST_CASE("callbacks: a function passed by reference is called from the other interpreter") {
+  CHECK(logged(R"lua(
+    local w = atoll.spawn{code = "return {each = function(n, f) local s = 0; for i = 1, n do s = s + f(i) end return s end}"}
+    log(w:call("each", 3, atoll.ref(function(i) return i * 10 end)))
+  )lua") == "60\n");
+}
+
+TEST_CASE("a released reference refuses calls, naming its owner, and its object is let go") {
+  fake_world world(make_lua_guest);
+  auto& main = world.run(std::string("local atoll = require 'atoll'; local log = atoll.log.info\n") + counter + R"lua(
+    local c = w:call("make")
+    do local d <close> = w:call("make"); d:add(1) end
+    atoll.release(c)
+    local _, e = pcall(c.add, c, 1)
+    log(e.code, e.message)
+    local _, e = pcall(w.call, w, "is_one", c)
+    log(e.code)
+    collected = w:call("make")
+    collected = nil
+    collectgarbage()
+    collectgarbage()
+  )lua");
+  CHECK(testing::lines(main)
+        == "reference_released\tthe reference to object 0 of interpreter 2 (w) was released\nreference_released\n");
+  CHECK(main.imports().size() == 0);
+  CHECK(world[2].exports().live() == 0);
+  CHECK(world[2].exports().minted() == world[2].exports().returned());
+}
+
+TEST_CASE("references in a refused message, in unread results and in undecodable ones go home") {
+  fake_world world(make_lua_guest);
+  auto& main = world.run(std::string("local atoll = require 'atoll'; local log = atoll.log.info\n") + counter + R"lua(
+    do
+      local c = w:call("make")
+      pcall(w.call, w, "is_one", c, {c, print})
+      w:async("make")
+      local f = w:async("make")
+      atoll.sleep(1)
+      local mine = {}
+      pcall(w.call, w, "is_one", atoll.ref(mine), print)
+    end
+    atoll.sleep(1)
+    for _ = 1, 3 do collectgarbage() end
+  )lua");
+  CHECK(testing::lines(main).empty());
+  CHECK(main.imports().size() == 0);
+  CHECK(world[2].exports().live() == 0);
+  CHECK(main.exports().live() == 0);
+}
+
+TEST_CASE("after drop_imports proxies answer reference_released, and give nothing back") {
+  fake_world world(make_lua_guest);
+  auto& main = world.run(std::string("local atoll = require 'atoll'; log = atoll.log.info\n") + counter + R"lua(
+    local c = w:call("make")
+    return {try = function() local _, e = pcall(c.add, c, 1); c = nil; collectgarbage(); log(e.code) end}
+  )lua");
+  main.program->drop_imports();
+  incoming message;
+  message.kind = record_kind::send;
+  message.name = "try";
+  main.program->deliver(message);
+  CHECK(testing::lines(main) == "reference_released\n");
+  CHECK(main.imports().size() == 1);
+}
+
+TEST_CASE("an object nobody else holds is freed in its owner") {
+  fake_world world(make_lua_guest);
+  auto& main = world.run(std::string("local atoll = require 'atoll'; local log = atoll.log.info\n") + R"lua(
+    local w = atoll.spawn{code = [[
+      local atoll = require "atoll"
+      dead = 0
+      return {
+        make = function() return atoll.ref(setmetatable({}, {__gc = function() dead = dead + 1 end})) end,
+        dead = function() collectgarbage() collectgarbage() return dead end,
+      }]]}
+    local a, b = w:call("make"), w:call("make")
+    log(w:call("dead"))
+    atoll.release(a)
+    atoll.sleep(0)  -- releases go out when the turn ends
+    log(w:call("dead"))
+    b = nil
+    collectgarbage()
+    atoll.sleep(0)
+    log(w:call("dead"))
+  )lua");
+  CHECK(testing::lines(main) == "0\n1\n2\n");
+}
