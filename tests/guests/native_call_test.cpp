@@ -1,6 +1,7 @@
 // Functions of a native interpreter, called with values.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <stdexcept>
 
 #include "tests/guests/native_host.hpp"

@@ -3,8 +3,10 @@
 // Threads: none.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
