@@ -72,7 +72,8 @@ class host {
   // -- messages ---------------------------------------------------------------------------------------------------
   /// Opens a record for another interpreter (or this one). The caller writes the record's body (runtime/records.hpp).
   virtual wire_writer& open_message(interpreter_id to, record_kind kind) = 0;
-  /// Ends the record; it goes out at the end of the turn, or when its envelope is full.
+  /// Ends the record; it goes out at the end of the turn, or when its envelope is full. When it answers no_memory or
+  /// gone, nothing was sent and the record is still open: the caller calls rollback().
   virtual send_status commit() = 0;
   /// Takes the record back, with the credit its references carried.
   virtual void rollback() = 0;
@@ -85,8 +86,8 @@ class host {
   /// Asks for resume(token, room) when `receiver` has room again.
   virtual void await_room(interpreter_id receiver, guest_word token) = 0;
 
-  /// Opens the answer to a request; values follow, then commit(). A refused answer is rolled back and answered with
-  /// reply_error instead.
+  /// Opens the answer to a request; values follow, then commit(), or rollback() and reply_error() when the values cannot
+  /// cross or memory is out. An answer to a caller that is gone counts as sent.
   virtual wire_writer& open_reply(request_id request) = 0;
   virtual void reply_error(request_id request, const error& why) = 0;
 

@@ -81,10 +81,12 @@ class wire_writer {
   void put_u64(std::uint64_t v) noexcept { put_raw(v); }
   void put_tag(wire_tag t) noexcept { put_raw(static_cast<std::uint8_t>(t)); }
   void put_bytes(std::string_view bytes) noexcept {
+    if (bytes.empty()) return;  // its data may be null, which memcpy does not take
     if (std::uint8_t* p = room(bytes.size())) std::memcpy(p, bytes.data(), bytes.size());
   }
-  /// A length and bytes, without a tag: names, code, error texts.
+  /// A length and bytes, without a tag: names, code, error texts. Fails at 4 GiB.
   void put_text(std::string_view text) noexcept {
+    if (text.size() > UINT32_MAX) return fail();
     put_u32(static_cast<std::uint32_t>(text.size()));
     put_bytes(text);
   }
@@ -110,7 +112,7 @@ class wire_writer {
     if (s.size() <= short_string_max) {
       if (std::uint8_t* p = room(s.size() + 1)) {
         *p = static_cast<std::uint8_t>(static_cast<std::size_t>(wire_tag::short_string) + s.size());
-        std::memcpy(p + 1, s.data(), s.size());
+        if (!s.empty()) std::memcpy(p + 1, s.data(), s.size());
       }
     } else {
       put_tag(wire_tag::string);
@@ -144,9 +146,12 @@ class wire_writer {
  private:
   bool more(std::size_t n) noexcept {
     if (!failed_ && grow(n)) return true;
+    fail();
+    return false;
+  }
+  void fail() noexcept {
     failed_ = true;
     end_ = at_;  // what was written stays a clean prefix: nothing smaller slips in behind the gap
-    return false;
   }
   template <class T>
   void put_raw(T v) noexcept {
