@@ -1,6 +1,6 @@
-// Lua 5.4 as a guest: makes the guest that runs a Lua program in an interpreter.
+// Lua 5.4 as a guest: all that the rest of the house sees of it.
 // Why: everything about Lua stays behind this page; it needs no header of Lua.
-// Threads: owner only, in the owner's turn.
+// Threads: make_lua_guest in the owner's turn; the others on any thread.
 #pragma once
 
 #include "runtime/host.hpp"
@@ -9,5 +9,8 @@ namespace Atoll {
 
 /// A fresh Lua state in the interpreter's heap. Null when the heap has no room for it.
 std::unique_ptr<guest> make_lua_guest(host& outside);
+
+/// Whether a file compiles; it is not run. load_error: one line with file, line and reason.
+result<void> check_lua_file(const std::string& path);
 
 } // namespace Atoll

@@ -103,7 +103,7 @@ int ref_call(lua_State* L) {
     lua_insert(L, 2);
     return call_local(L);
   }
-  return call_and_wait(L, invoke_through(L, 1, invoke_op::apply, {}, 2));
+  return call_and_wait(L, invoke_through(L, 1, invoke_op::apply, "", 2));
 }
 
 int ref_release(lua_State* L) {
@@ -168,7 +168,7 @@ int atoll_get(lua_State* L) {
     lua_gettable(L, 3);
     return 1;
   }
-  const std::string_view name = lua_type(L, 2) == LUA_TSTRING ? text_at(L, 2) : std::string_view{};
+  const std::string_view name = lua_type(L, 2) == LUA_TSTRING ? text_at(L, 2) : std::string_view("");
   return call_and_wait(L, invoke_through(L, 1, invoke_op::get, name, 2));
 }
 
@@ -180,7 +180,7 @@ int atoll_set(lua_State* L) {
     lua_settable(L, 2);
     return 0;
   }
-  const std::string_view name = lua_type(L, 2) == LUA_TSTRING ? text_at(L, 2) : std::string_view{};
+  const std::string_view name = lua_type(L, 2) == LUA_TSTRING ? text_at(L, 2) : std::string_view("");
   return call_and_wait(L, invoke_through(L, 1, invoke_op::set, name, 2));
 }
 
@@ -194,7 +194,7 @@ outgoing to_target(lua_State* L, record_kind plain) {
     m.first = 3;
     return m;
   }
-  if (lua_isnoneornil(L, 2)) return invoke_through(L, 1, invoke_op::apply, {}, 3);
+  if (lua_isnoneornil(L, 2)) return invoke_through(L, 1, invoke_op::apply, "", 3);
   return invoke_through(L, 1, invoke_op::method, text_at(L, 2), 3);
 }
 
