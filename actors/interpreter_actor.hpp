@@ -52,6 +52,8 @@ class interpreter_actor final : public caf::monitorable_actor,
   resume_result resume(caf::execution_unit* unit, size_t max_throughput) override;
   void intrusive_ptr_add_ref_impl() override { intrusive_ptr_add_ref(ctrl()); }
   void intrusive_ptr_release_impl() override { intrusive_ptr_release(ctrl()); }
+  friend void intrusive_ptr_add_ref(interpreter_actor* a) { intrusive_ptr_add_ref(a->ctrl()); }
+  friend void intrusive_ptr_release(interpreter_actor* a) { intrusive_ptr_release(a->ctrl()); }
 
  private:
   interpreter shell_;

@@ -42,6 +42,7 @@ void interpreter::set_state(run_state state) {
 }
 
 void interpreter::started() {
+  start_request_ = no_request;  // request numbers are used again
   if (state_ == run_state::starting) set_state(run_state::running);
 }
 

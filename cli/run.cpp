@@ -9,7 +9,7 @@
 #include "actors/system.hpp"
 #include "cli/options.hpp"
 #include "cli/signals.hpp"
-#include "guests/lua/lua.hpp"
+#include "guests/lua/lua_guest.hpp"
 
 namespace Atoll::cli {
 
@@ -21,7 +21,7 @@ system_config to_config(const run_options& o) {
   config.deadline = o.deadline;
   config.memory = o.memory;
   config.log_threshold = o.verbose ? log_level::info : log_level::warn;
-  config.languages["lua"] = lua_guest_factory();
+  config.languages["lua"] = make_lua_guest;
   return config;
 }
 
