@@ -1,5 +1,7 @@
 #include "actors/core.hpp"
 
+#include <caf/policy/work_stealing.hpp>
+#include <caf/scheduler/coordinator.hpp>
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -48,6 +50,16 @@ struct caf_settings : caf::actor_system_config {
   }
 };
 
+/// Whether something waits in the queue of a worker. An estimate: workers take jobs meanwhile.
+bool work_waits(caf::actor_system& sys) {
+  using stealing = caf::scheduler::coordinator<caf::policy::work_stealing>;
+  auto* scheduler = dynamic_cast<stealing*>(&sys.scheduler());
+  if (scheduler == nullptr) return true;
+  for (size_t i = 0; i < scheduler->num_workers(); ++i)
+    if (!scheduler->worker_by_id(i)->data().queue.empty()) return true;
+  return false;
+}
+
 class connected_job final : public job {
  public:
   connected_job(guest_word token, result<opened_socket> socket) : token_(token), socket_(std::move(socket)) {}
@@ -77,7 +89,7 @@ core::core(system_config config) : config_(std::move(config)) {
   if (config_.workers == 0) config_.workers = std::max(1U, std::thread::hardware_concurrency());
   caf_config_ = std::make_unique<caf_settings>(config_.workers);
   caf_ = std::make_unique<caf::actor_system>(*caf_config_);
-  ticker_ = std::make_unique<ticker>(config_.time_slice / 2);
+  ticker_ = std::make_unique<ticker>(config_.time_slice / 2, [this] { return work_waits(*caf_); });
   directory_.close_connection = [this](std::uint64_t connection) {
     outbox out(host_interpreter, directory_);
     out.open(net_interpreter, record_kind::net_close).put_u64(connection);
@@ -95,16 +107,9 @@ core::~core() {
     if (net_) caf::anon_send_exit(net_, caf::exit_reason::user_shutdown);
     net_ = nullptr;
   }
-  if (abandoned_any_) {
-    // A worker thread is still inside an abandoned interpreter: CAF's destructor would wait for it without end.
-    (void)caf_.release();
-    (void)caf_config_.release();
-    (void)ticker_.release();
-    return;
-  }
   living_.clear();
+  ticker_->stop();
   caf_.reset();
-  ticker_.reset();
 }
 
 time_point core::now() const noexcept { return caf_->clock().now(); }
@@ -288,6 +293,11 @@ void core::abandon(interpreter_id who) {
   living_.erase(it);
 }
 
+bool core::abandoned_any() const {
+  const std::scoped_lock lock(mutex_);
+  return abandoned_any_;
+}
+
 void core::set_report(finalization_report report) {
   const std::scoped_lock lock(mutex_);
   report_ = std::move(report);
@@ -336,7 +346,11 @@ result<void> core::run_main(const spawn_options& options, const source& from,
 }
 
 system::system(system_config config) : core_(std::make_shared<core>(std::move(config))) {}
-system::~system() { core_->finalize(); }
+system::~system() {
+  core_->finalize();
+  // A thread is still inside an abandoned interpreter, which may yet come back to its core: that core stays for good.
+  if (core_->abandoned_any()) new std::shared_ptr<core>(core_);
+}
 result<void> system::run_main(const spawn_options& options, const source& from,
                               const std::function<bool(wire_writer&)>& write_args) {
   return core_->run_main(options, from, write_args);

@@ -38,6 +38,7 @@ class core final : public environment, public std::enable_shared_from_this<core>
   std::vector<interpreter_report> take_reports();
   std::size_t reports_waiting() const;
   void abandon(interpreter_id who);
+  bool abandoned_any() const;
   void tell_supervisor() noexcept;
   void set_report(finalization_report report);
   int exit_status() const noexcept { return exit_status_.load(std::memory_order_relaxed); }

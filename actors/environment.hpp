@@ -19,6 +19,7 @@ struct leak {
   std::string owner_name;
   std::vector<interpreter_id> holders;  // as far as known
   std::string type;
+  object_id object;
 };
 
 /// What is known of an interpreter when it ends. Exactly one for each that ever started.

@@ -60,6 +60,9 @@ class interpreter final : public host {
   inbox_ptr shared_box() const noexcept { return box_; }
   /// Any thread: asks for the guest's attention; the caller wakes the inbox or ticks the guest.
   void set_controls(controls c) noexcept;
+  /// Any thread: messages came in during this turn.
+  bool has_news() const noexcept { return box_->turn().has_news(); }
+  bool wants_tick() const noexcept { return controls_.load(std::memory_order_relaxed) != 0; }
   /// The thread that runs the turn, from a signal handler.
   void tick() noexcept {
     if (guest* g = running_guest_.load(std::memory_order_relaxed)) g->tick();
@@ -84,10 +87,13 @@ class interpreter final : public host {
   /// A receiver the guest waited for has room again.
   void room(interpreter_id receiver);
   std::size_t exports_live() const noexcept { return exports_.live(); }
+  /// A pending call (system::add_pending_call) is about to run.
+  void count_pending_call() noexcept { ++pending_calls_run_; }
 
   // -- host ----------------------------------------------------------------------------------------------------------
   interpreter_id id() const noexcept override { return id_; }
   const std::string& name() const noexcept override { return name_; }
+  guest* program() noexcept override { return guest_.get(); }
   heap& memory() noexcept override { return *heap_; }
   export_table& exports() noexcept override { return exports_; }
   import_table& imports() noexcept override { return imports_; }

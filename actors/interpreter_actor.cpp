@@ -9,6 +9,8 @@ thread_local caf::execution_unit* current_worker = nullptr;
 worker_scope::worker_scope(caf::execution_unit* unit) noexcept : before_(std::exchange(current_worker, unit)) {}
 worker_scope::~worker_scope() { current_worker = before_; }
 
+bool on_worker_thread() noexcept { return current_worker != nullptr; }
+
 void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept {
   what.intrusive_ptr_add_ref_impl();
   if (current_worker != nullptr) {

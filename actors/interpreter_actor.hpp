@@ -15,6 +15,9 @@ namespace Atoll {
 /// Schedules a resumable: on the calling worker when it is one, else on any.
 void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept;
 
+/// Whether the calling thread is one of CAF's workers in the middle of a turn: it must not wait for another's.
+bool on_worker_thread() noexcept;
+
 /// Marks the calling thread as a CAF worker for schedule_on_caf() while it lives.
 class worker_scope {
  public:

@@ -131,8 +131,8 @@ void interpreter::drop_imports() {
 
 std::vector<leak> interpreter::leaks() {
   std::vector<leak> all;
-  exports_.for_each([&](const object_id&, guest_word object, std::uint64_t) {
-    all.push_back({id_, name_, {}, guest_ != nullptr ? guest_->describe(object) : "object"});
+  exports_.for_each([&](const object_id& id, guest_word object, std::uint64_t) {
+    all.push_back({id_, name_, {}, guest_ != nullptr ? guest_->describe(object) : "object", id});
   });
   return all;
 }

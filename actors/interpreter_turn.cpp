@@ -6,6 +6,7 @@
 
 #include "actors/interpreter.hpp"
 #include "channels/disposal.hpp"
+#include "channels/protocol.hpp"
 
 namespace Atoll {
 
@@ -354,47 +355,8 @@ void interpreter::send_word(interpreter_id to, record_kind kind, const object_id
   commit_word();
 }
 
-void interpreter::commit_word() {
-  switch (outbox_.commit()) {
-    case send_status::sent:
-    case send_status::crowded: return;
-    case send_status::no_memory: throw std::bad_alloc();
-    case send_status::gone: break;
-  }
-  ignoring_visitor nothing;  // nobody is there to hear it
-  outbox_.rollback(nothing);
-}
+void interpreter::commit_word() { Atoll::commit_word(outbox_); }
 
-void interpreter::flush_protocol() {
-  std::vector<protocol_message> words;
-  words.swap(imports_.queue());
-  const auto decrefs_end = std::stable_partition(
-      words.begin(), words.end(), [](const protocol_message& w) { return w.what == protocol_message::kind::decref; });
-  const auto by_owner = [](const protocol_message& a, const protocol_message& b) { return a.to < b.to; };
-  if (!std::is_sorted(words.begin(), decrefs_end, by_owner)) std::stable_sort(words.begin(), decrefs_end, by_owner);
-  for (auto i = words.begin(); i != decrefs_end;) {
-    const auto owner_end = std::find_if(i, decrefs_end, [&](const protocol_message& w) { return w.to != i->to; });
-    wire_writer& w = outbox_.open(i->to, record_kind::decref);
-    w.put_u32(static_cast<std::uint32_t>(owner_end - i));
-    for (; i != owner_end; ++i) {
-      w.put_u32(i->id.slot);
-      w.put_u32(i->id.generation);
-      w.put_u32(i->count);
-    }
-    commit_word();
-  }
-  for (auto i = decrefs_end; i != words.end(); ++i) {
-    if (i->what == protocol_message::kind::credit_request && env_.where().find(i->to) == nullptr) {
-      imports_.on_grant(i->id, 0);  // the owner is gone: nobody else would answer
-    } else if (i->what == protocol_message::kind::credit_request) {
-      send_word(i->to, record_kind::credit_request, i->id, 0);
-    } else {
-      return_loan(i->to, i->id, i->count, outbox_, env_.where());
-    }
-  }
-  if (imports_.queued() > 0) return flush_protocol();
-  words.clear();
-  if (imports_.queue().capacity() < words.capacity()) imports_.queue().swap(words);  // keep the room
-}
+void interpreter::flush_protocol() { send_protocol(imports_, outbox_, env_.where()); }
 
 }  // namespace Atoll

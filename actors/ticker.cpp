@@ -12,7 +12,8 @@ constexpr int tick_signal = SIGURG;  // ignored by default, used by nobody else 
 
 thread_local ticker::slot* ticker::mine_ = nullptr;
 
-ticker::ticker(std::chrono::milliseconds period) : period_(period) {
+ticker::ticker(std::chrono::milliseconds period, std::function<bool()> others_wait)
+    : period_(period), others_wait_(std::move(others_wait)) {
   static std::once_flag once;
   std::call_once(once, [] {
     struct sigaction action {};
@@ -24,7 +25,10 @@ ticker::ticker(std::chrono::milliseconds period) : period_(period) {
   thread_ = std::thread([this] { run(); });
 }
 
-ticker::~ticker() {
+ticker::~ticker() { stop(); }
+
+void ticker::stop() {
+  if (!thread_.joinable()) return;
   {
     const std::scoped_lock lock(mutex_);
     stop_ = true;
@@ -62,8 +66,8 @@ void ticker::on_signal(int) {
   const int saved = errno;
   if (slot* s = mine_) {
     if (interpreter* who = s->who.load(std::memory_order_relaxed)) {
-      who->set_controls({.yield = true});
-      who->tick();
+      if (s->share.load(std::memory_order_relaxed) || who->has_news()) who->set_controls({.yield = true});
+      if (who->wants_tick()) who->tick();
     }
   }
   errno = saved;
@@ -75,10 +79,12 @@ void ticker::run() {
   while (!stop_) {
     wake_.wait_for(lock, quiet > 20 ? period_ * 4 : period_);
     bool busy = false;
+    const bool share = others_wait_();
     for (const auto& s : slots_) {
       const std::uint64_t turn = s->turn.load(std::memory_order_relaxed);
       const bool running = s->who.load(std::memory_order_relaxed) != nullptr;
       busy = busy || running;
+      s->share.store(share, std::memory_order_relaxed);
       if (running && turn == s->seen) pthread_kill(s->thread, tick_signal);
       s->seen = turn;
     }

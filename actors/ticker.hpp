@@ -5,13 +5,15 @@
 // Invariants: (1) the handler touches only what the interrupted thread itself runs: the slot's interpreter is set and
 //                 cleared by the same thread, so it cannot be gone.
 //             (2) workers outlive the ticker: the runtime stops it before CAF's threads end.
-//             (3) a turn shorter than two periods is never disturbed, but for poke().
+//             (3) a turn shorter than two periods is never disturbed, but for poke(); a longer one only while something
+//                 waits: messages in its inbox, or other interpreters for a worker.
 #pragma once
 
 #include <pthread.h>
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -23,12 +25,16 @@ class interpreter;
 
 class ticker {
  public:
-  explicit ticker(std::chrono::milliseconds period);
+  /// `others_wait`: whether interpreters wait for a worker; called on the ticker's thread.
+  ticker(std::chrono::milliseconds period, std::function<bool()> others_wait);
   ~ticker();
 
   /// The calling thread runs `who` from now on, until leave().
   void enter(interpreter& who);
   void leave() noexcept;
+
+  /// No tick comes after it. Workers may still enter and leave.
+  void stop();
 
   /// Ticks the thread that runs `who` now, if one does.
   void poke(const interpreter* who);
@@ -37,6 +43,7 @@ class ticker {
   struct slot {
     std::atomic<interpreter*> who{nullptr};  // relaxed: read by its own thread's signal handler, and compared by others
     std::atomic<std::uint64_t> turn{0};      // relaxed: a stale answer costs one tick more or less
+    std::atomic<bool> share{false};          // relaxed, as above: others want this worker
     pthread_t thread{};
     std::uint64_t seen = 0;                  // the ticker's: the turn at its last look
   };
@@ -46,6 +53,7 @@ class ticker {
   void run();
 
   const std::chrono::milliseconds period_;
+  const std::function<bool()> others_wait_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::shared_ptr<slot>> slots_;  // under mutex_

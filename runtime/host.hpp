@@ -65,6 +65,8 @@ class host {
 
   virtual interpreter_id id() const noexcept = 0;
   virtual const std::string& name() const noexcept = 0;
+  /// The guest itself, for jobs that speak its language; null before its start and after its end.
+  virtual guest* program() noexcept { return nullptr; }
   virtual heap& memory() noexcept = 0;
   virtual export_table& exports() noexcept = 0;
   virtual import_table& imports() noexcept = 0;

@@ -64,6 +64,7 @@ void lua_guest::finished(task& t, lua_State* L) {
 }
 
 void lua_guest::failed(task& t, const error& why) {
+  if (dead) return; // the shell answers for a killed interpreter: interpreter_gone
   if (timer_state* timer = timers.find(t.repeats)) timer->busy = false;
   switch (t.body) {
   case task_body::start:

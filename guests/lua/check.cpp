@@ -13,4 +13,4 @@ result<void> check_lua_file(const std::string& path) {
   return fail(errc::load_error, lua_tostring(state.get(), -1));
 }
 
-}  // namespace Atoll
+} // namespace Atoll

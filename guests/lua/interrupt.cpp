@@ -57,12 +57,11 @@ int lua_guest::raise_control(lua_State* L, errc code) {
 }
 
 void lua_guest::interrupt(errc code) {
-  if (code == errc::killed) dead = true;
+  if (code == errc::killed) dead = true; // whoever waits for an answer gets it from the shell: interpreter_gone
   for (std::size_t i = 0; i < all_tasks_.size(); ++i) {
     task& t = *all_tasks_[i];
     if (t.state == task_state::idle || t.state == task_state::running) continue;
     if (dead) {
-      failed(t, {code, name_of(code), {}, out.id(), out.name(), {}});
       discard(t, false);
     } else if (t.state == task_state::waiting) {
       const guest_word token = t.token();

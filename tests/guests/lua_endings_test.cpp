@@ -103,9 +103,7 @@ TEST_CASE("a kill runs nothing of the guest any more") {
   main.program->interrupt(errc::killed);
   main.program->deliver(to("spin"));
   main.program->close();
-  REQUIRE(main.logged.size() == 1);
-  CAPTURE(main.logged[0]);
-  CHECK(main.logged[0].find("killed") != std::string::npos);
+  CHECK(lines(main).empty());
 }
 
 TEST_CASE("a long computation yields when asked, inside coroutines too, and gives the right result") {
@@ -139,7 +137,7 @@ TEST_CASE("a long computation yields when asked, inside coroutines too, and give
 TEST_CASE("a waiting task is interrupted in its wait; a preempted one where it stands") {
   fake_world world(make_lua_guest);
   auto& main = world.run(std::string(head) + R"lua(
-    atoll.task(function()
+    kept = atoll.task(function()
       local t <close> = setmetatable({}, {__close = function() log("closed") end})
       while true do pcall(atoll.net.connect, "x") log("no") end
     end)
