@@ -73,6 +73,34 @@ class connected_job final : public job {
   result<opened_socket> socket_;
 };
 
+/// A pending call, from its acceptance on: it runs, or its refusal is said where somebody hears it.
+class pending_call final : public job {
+ public:
+  enum class fate : std::uint8_t { submitted, accepted, refused };
+
+  pending_call(core& runtime, std::function<void()> call, std::shared_ptr<std::atomic<fate>> known)
+      : core_(runtime), call_(std::move(call)), known_(std::move(known)) {}
+  void run(host& owner) override {
+    static_cast<interpreter&>(owner).count_pending_call();
+    try {
+      call_();
+    } catch (const std::exception&) {
+      throw;
+    } catch (...) {
+      throw std::runtime_error("an exception that is no std::exception");
+    }
+  }
+  void abandon(const error& why) noexcept override {
+    // Whoever comes second knows of the other: the submitter answers an error, or this reports.
+    if (known_->exchange(fate::refused) == fate::accepted) core_.pending_call_refused(why);
+  }
+
+ private:
+  core& core_;
+  std::function<void()> call_;
+  std::shared_ptr<std::atomic<fate>> known_;
+};
+
 const char* name_of(log_level level) {
   switch (level) {
     case log_level::debug: return "debug";
@@ -82,6 +110,8 @@ const char* name_of(log_level level) {
   }
   return "error";
 }
+
+error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
 
 }  // namespace
 
@@ -96,6 +126,10 @@ core::core(system_config config) : config_(std::move(config)) {
     ignoring_visitor nothing;
     if (out.commit() > send_status::crowded) out.rollback(nothing);
   };
+  (void)directory_.next_id();  // 1 is main's (runtime/ids.hpp)
+  port_ = std::make_shared<host_port>(*this, config_.credit, config_.high_water);
+  host_turn_ = caf::make_counted<host_turn>(*caf_, port_);
+  port_->open(*host_turn_);
   supervisor_ = caf_->spawn<caf::detached>([this](caf::blocking_actor* self) { supervisor(self, *this).run(); });
 }
 
@@ -122,13 +156,16 @@ void core::wake_at(interpreter& who, time_point when) {
 }
 
 result<interpreter_id> core::create(const spawn_options& options, interpreter_id parent) {
+  return create_as(directory_.next_id(), options, parent);
+}
+
+result<interpreter_id> core::create_as(interpreter_id id, const spawn_options& options, interpreter_id parent) {
   if (finalizing()) return fail(errc::runtime_finalizing, "the runtime is being finalized: no new interpreters");
   const auto language = config_.languages.find(options.language);
   if (language == config_.languages.end())
     return fail(errc::invalid_argument, fmt::format("there is no guest for the language '{}'", options.language));
   spawn_options own = options;
   if (own.memory == 0) own.memory = config_.memory;
-  const interpreter_id id = directory_.next_id();
   caf::actor_config cfg;
   interpreter_config shell_config;
   shell_config.credit = config_.credit;
@@ -318,31 +355,78 @@ finalization_report core::finalize() {
     abandoned_any_ = true;
     report_ = lost;
   }
-  return *report_;
+  const finalization_report report = *report_;
+  lock.unlock();
+  port_->close();  // done by the phase "seal", unless the supervisor was lost
+  return report;
 }
 
 result<void> core::run_main(const spawn_options& options, const source& from,
                             const std::function<bool(wire_writer&)>& write_args) {
-  const auto id = create(options, host_interpreter);
+  if (main_asked_.exchange(true)) return fail(errc::invalid_argument, "a runtime runs one main program");
+  const auto id = create_as(main_interpreter, options, host_interpreter);
   if (!id) return tl::unexpected(id.error());
-  {
-    outbox out(host_interpreter, directory_);
-    wire_writer& w = out.open(*id, record_kind::start);
-    w.put_u64(1);
-    w.put_u8(static_cast<std::uint8_t>(from.kind));
-    w.put_text(from.text);
-    w.put_text(from.chunk);
-    if (write_args) write_args(w);
-    if (out.commit() > send_status::crowded) {
-      ignoring_visitor nothing;
-      out.rollback(nothing);
-      return fail(errc::out_of_memory, "no memory for the program's arguments");
-    }
-  }
+  const auto started = port_->start(*id, from, [&](wire_writer& w) -> result<void> {
+    if (write_args && !write_args(w)) return fail(errc::not_shareable, "an argument of the program cannot cross");
+    return {};
+  });
+  if (auto why = start_refused(*id, *started)) return tl::unexpected(std::move(*why));
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return main_over_; });
   if (main_failure_) return tl::unexpected(*main_failure_);
   return {};
+}
+
+std::optional<error> core::start_refused(interpreter_id id, const answer& started) {
+  error why;
+  if (!started.given()) return std::nullopt;
+  const call_results* r = started.await(std::nullopt, why);
+  if (r == nullptr || *r) return std::nullopt;
+  control(id, {.kill = true});  // it would wait for its start for ever; one that failed by itself has ended already
+  return r->error();
+}
+
+future<interpreter_handle> core::spawn(const spawn_options& options, const source& from,
+                                       const std::vector<value>& args) {
+  using spawned = future<interpreter_handle>;
+  if (port_->closed()) return spawned(finalized());
+  const auto id = create(options, host_interpreter);
+  if (!id) return spawned(id.error());
+  const auto started = port_->start(*id, from, port_->writer_of(args));
+  (void)start_refused(*id, *started);
+  return spawned(started, [handle = interpreter_handle(port_, *id, options.name)](const std::vector<value>&) {
+    return result<interpreter_handle>(handle);
+  });
+}
+
+result<interpreter_handle> core::find(std::string_view name) {
+  if (port_->closed()) return tl::unexpected(finalized());
+  const auto info = directory_.find(name);
+  if (!info) return fail(errc::no_such_interpreter, fmt::format("there is no interpreter named '{}'", name));
+  return interpreter_handle(port_, info->id, info->name);
+}
+
+std::vector<interpreter_handle> core::list() {
+  std::vector<interpreter_handle> all;
+  for (const interpreter_info& info : directory_.list()) all.emplace_back(port_, info.id, info.name);
+  return all;
+}
+
+result<void> core::add_pending_call(interpreter_id who, std::function<void()> call) {
+  if (port_->closed()) return tl::unexpected(finalized());
+  using fate = pending_call::fate;
+  const auto known = std::make_shared<std::atomic<fate>>(fate::submitted);
+  post(who, std::make_unique<pending_call>(*this, std::move(call), known));
+  fate before = fate::submitted;
+  if (known->compare_exchange_strong(before, fate::accepted)) return {};
+  return fail(errc::interpreter_gone, fmt::format("interpreter {} is gone: it takes no pending call", number(who)));
+}
+
+void core::pending_call_refused(const error& why) {
+  pending_refused_.fetch_add(1, std::memory_order_relaxed);
+  interpreter_info who;
+  who.id = why.interpreter;
+  log(log_level::error, who, fmt::format("a pending call did not run: {}", why.message));
 }
 
 system::system(system_config config) : core_(std::make_shared<core>(std::move(config))) {}
@@ -357,5 +441,14 @@ result<void> system::run_main(const spawn_options& options, const source& from,
 }
 void system::request_exit(int status) { core_->request_exit(status); }
 finalization_report system::finalize() { return core_->finalize(); }
+future<interpreter_handle> system::spawn_values(const spawn_options& options, const source& from,
+                                                const std::vector<value>& args) {
+  return core_->spawn(options, from, args);
+}
+result<interpreter_handle> system::find(std::string_view name) { return core_->find(name); }
+std::vector<interpreter_handle> system::list() { return core_->list(); }
+result<void> system::add_pending_call(interpreter_id who, std::function<void()> call) {
+  return core_->add_pending_call(who, std::move(call));
+}
 
 }  // namespace Atoll

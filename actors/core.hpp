@@ -2,7 +2,7 @@
 // Ownership: shared by the system and by handles that outlive it.
 // Threads: any thread, except where said.
 // Invariants: (1) an interpreter is in living_ from its creation until ended(). (2) lock order: none is held while
-//                 another is taken, nor while an inbox is pushed to.
+//                 another is taken, nor while an inbox is pushed to. The host port's lock comes before all of these.
 #pragma once
 
 #include <caf/all.hpp>
@@ -10,6 +10,7 @@
 #include <mutex>
 #include <set>
 
+#include "actors/host_turn.hpp"
 #include "actors/interpreter_actor.hpp"
 #include "actors/net_broker.hpp"
 #include "actors/system.hpp"
@@ -23,7 +24,12 @@ class core final : public environment, public std::enable_shared_from_this<core>
   ~core();
 
   result<void> run_main(const spawn_options& options, const source& from, const std::function<bool(wire_writer&)>& write_args);
+  future<interpreter_handle> spawn(const spawn_options& options, const source& from, const std::vector<value>& args);
+  result<interpreter_handle> find(std::string_view name);
+  std::vector<interpreter_handle> list();
+  result<void> add_pending_call(interpreter_id who, std::function<void()> call);
   finalization_report finalize();
+  host_port& port() noexcept { return *port_; }
   const system_config& config() const noexcept { return config_; }
 
   /// Sends a job into an interpreter's turn; abandoned at once when it is gone.
@@ -39,6 +45,9 @@ class core final : public environment, public std::enable_shared_from_this<core>
   std::size_t reports_waiting() const;
   void abandon(interpreter_id who);
   bool abandoned_any() const;
+  /// An accepted pending call that will not run.
+  void pending_call_refused(const error& why);
+  std::uint64_t pending_calls_refused() const noexcept { return pending_refused_.load(std::memory_order_relaxed); }
   void tell_supervisor() noexcept;
   void set_report(finalization_report report);
   int exit_status() const noexcept { return exit_status_.load(std::memory_order_relaxed); }
@@ -64,12 +73,18 @@ class core final : public environment, public std::enable_shared_from_this<core>
  private:
   using actor_ptr = caf::intrusive_ptr<interpreter_actor>;
   actor_ptr find(interpreter_id id) const;
+  /// Why a start record could not be sent, if it could not.
+  std::optional<error> start_refused(interpreter_id id, const answer& started);
+  result<interpreter_id> create_as(interpreter_id id, const spawn_options& options, interpreter_id parent);
 
   system_config config_;
   directory directory_;
   std::unique_ptr<caf::actor_system_config> caf_config_;
   std::unique_ptr<caf::actor_system> caf_;
   std::unique_ptr<ticker> ticker_;
+  std::shared_ptr<host_port> port_;
+  caf::intrusive_ptr<host_turn> host_turn_;
+  std::atomic<std::uint64_t> pending_refused_{0};  // relaxed: a figure
   caf::actor supervisor_;
 
   mutable std::mutex mutex_;
@@ -86,6 +101,7 @@ class core final : public environment, public std::enable_shared_from_this<core>
   std::mutex log_mutex_;
 
   std::atomic<bool> finalizing_{false};   // relaxed: a birth that slips through is brought down with the others
+  std::atomic<bool> main_asked_{false};
   std::atomic<int> exit_status_{0};
   std::atomic<bool> exit_status_set_{false};
   std::atomic<std::uint64_t> sockets_{0};

@@ -75,6 +75,7 @@ finalization_report finalization::run() {
     r.pending_calls_run += i.pending_calls_run;
     r.pending_calls_failed += i.pending_calls_failed;
   }
+  r.pending_calls_refused = core_.pending_calls_refused();
   r.dead_letters = core_.where().dead_letters();
   r.exit_status = core_.exit_status();
   r.seconds = std::chrono::duration<double>(now() - start_).count();
@@ -114,10 +115,11 @@ bool finalization::quiet() {
     if (!a->shell().box().turn().idle()) return false;
     turns.push_back(a->shell().turns());
   }
-  if (!core_.net_idle()) return false;
+  const std::uint64_t port_turns = core_.port().turns();
+  if (!core_.net_idle() || !core_.port().box().turn().idle()) return false;
   for (std::size_t i = 0; i < all.size(); ++i)
     if (!all[i]->shell().box().turn().idle() || all[i]->shell().turns() != turns[i]) return false;
-  return core_.net_idle();
+  return core_.net_idle() && core_.port().box().turn().idle() && core_.port().turns() == port_turns;
 }
 
 std::vector<interpreter_id> finalization::ask(const std::vector<interpreter_id>& whom, const question& what, time_point until) {
@@ -149,6 +151,7 @@ void finalization::force(interpreter_id who) {
 
 void finalization::close() {
   core_.close_for_new();
+  core_.port().refuse_new();
   core_.close_listeners();
 }
 
@@ -165,6 +168,7 @@ void finalization::drain() {
     i.fail_waiting(errc::runtime_finalizing);
     done();
   }, until);
+  core_.port().fail_waiting(errc::runtime_finalizing);
   core_.close_connections();
   wait_for([this] { return core_.net_idle(); }, until);
 }
@@ -196,6 +200,8 @@ void finalization::settle() {
   }, phase_end_);
   const std::scoped_lock lock(found->first);
   report_.leaked = found->second;
+  for (leak& l : report_.leaked)
+    if (core_.port().holds(l.object)) l.holders.push_back(host_interpreter);
 }
 
 void finalization::teardown() {
@@ -221,6 +227,7 @@ void finalization::teardown() {
 void finalization::seal() {
   // Whoever still pushes finds closed inboxes and disposes of what it brings (channels/disposal.hpp).
   wait_for([this] { return core_.net_idle(); });
+  core_.port().close();
 }
 
 }  // namespace Atoll

@@ -182,13 +182,13 @@ void interpreter::finish() {
   // 6, 7: tombstones stand before the inbox closes, so that a loan return always finds one or the other.
   outbox_.flush();
   env_.where().leave(id_, imports_.take_pinned());
-  box_->close();
+  box_->close({name_, name_of(outcome_), failure_});
   for (const interpreter_id waiting : box_->take_crowd()) send_word(waiting, record_kind::room, {}, 0);
   if (half_handled_ && first_ != nullptr) {
     envelope_ptr rest(std::exchange(first_, first_->next));
-    dispose_rest(current_, rest->from(), id_, env_.where());
+    dispose_rest(current_, rest->from(), id_, env_.where(), box_->last_words());
   }
-  while (first_ != nullptr) dispose(envelope_ptr(std::exchange(first_, first_->next)), id_, env_.where());
+  while (first_ != nullptr) dispose(envelope_ptr(std::exchange(first_, first_->next)), id_, env_.where(), box_->last_words());
   last_ = nullptr;
   dispose_leftovers(*box_, env_.where());
   outbox_.flush();

@@ -13,7 +13,8 @@ namespace {
 using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
 using flush_atom = caf::atom_constant<caf::atom("atollflush")>;
 
-constexpr std::size_t read_at_most = 64U << 10U;
+// CAF clears a buffer of this size before each read, so it is kept small.
+constexpr std::size_t read_at_most = 16U << 10U;
 // Bytes handed to an interpreter and not consumed, above which its connection is not read from.
 constexpr std::size_t unconsumed_max = 1U << 20U;
 

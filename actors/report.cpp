@@ -23,6 +23,13 @@ std::string bearer(interpreter_id id, const std::string& name) {
   return name.empty() ? fmt::format("{}", number(id)) : fmt::format("{} '{}'", number(id), name);
 }
 
+std::string holders(const leak& l) {
+  std::string all;
+  for (const interpreter_id h : l.holders)
+    all += (all.empty() ? "by " : ", ") + (h == host_interpreter ? "the host program" : fmt::format("interpreter {}", number(h)));
+  return all.empty() ? "from outside" : all;
+}
+
 /// Outcomes by number, as in "3 stopped, 1 exited".
 std::string outcomes(const finalization_report& r) {
   std::map<std::string, int> counts;
@@ -39,7 +46,7 @@ std::string to_text(const finalization_report& r) {
   for (const auto& p : r.phases)
     for (const std::string& who : p.forced) out += fmt::format("  forced in {}: interpreter {}\n", p.name, who);
   for (const leak& l : r.leaked)
-    out += fmt::format("  leaked: a {} of interpreter {}, still held from outside\n", l.type, bearer(l.owner, l.owner_name));
+    out += fmt::format("  leaked: a {} of interpreter {}, still held {}\n", l.type, bearer(l.owner, l.owner_name), holders(l));
   for (const interpreter_report& i : r.interpreters)
     if (i.outcome != end_kind::exited && i.outcome != end_kind::stopped)
       out += fmt::format("  {}: interpreter {}: {}\n", name_of(i.outcome), bearer(i.id, i.name), i.failure.message);

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "actors/handle.hpp"
 #include "actors/report.hpp"
 #include "runtime/credit.hpp"
 #include "runtime/host.hpp"
@@ -53,6 +54,33 @@ class system {
   /// Answers main's own failure, if it failed.
   result<void> run_main(const spawn_options& options, const source& from, const std::function<bool(wire_writer&)>& write_args);
 
+  /// Starts an interpreter and waits until its chunk has returned; or answers why it could not start.
+  template <class... Args>
+  result<interpreter_handle> spawn(const spawn_options& options, const source& from, Args&&... args) {
+    return spawn_values(options, from, {to_value(std::forward<Args>(args))...}).get();
+  }
+  /// The same in a language of its own type (Atoll::lua, Atoll::native); `from` may be empty for native ones.
+  template <class Language, class... Args>
+    requires requires { Language::language; }
+  result<interpreter_handle> spawn(spawn_options options, const source& from = {}, Args&&... args) {
+    options.language = Language::language;
+    return spawn(options, from, std::forward<Args>(args)...);
+  }
+  /// As spawn(), without waiting.
+  template <class... Args>
+  future<interpreter_handle> spawn_async(const spawn_options& options, const source& from, Args&&... args) {
+    return spawn_values(options, from, {to_value(std::forward<Args>(args))...});
+  }
+
+  /// A living interpreter by its name; no_such_interpreter, or runtime_finalized.
+  result<interpreter_handle> find(std::string_view name);
+  /// The living, by id.
+  std::vector<interpreter_handle> list();
+
+  /// Runs `call` once, in a turn of the interpreter, behind what was sent to it before. interpreter_gone when it was not
+  /// accepted. An accepted call whose interpreter ends first is reported and counted as refused.
+  result<void> add_pending_call(interpreter_id who, std::function<void()> call);
+
   /// Any thread, a signal watcher's too: ends run_main(). The first status counts.
   void request_exit(int status);
 
@@ -62,6 +90,8 @@ class system {
   core& inside() noexcept { return *core_; }
 
  private:
+  future<interpreter_handle> spawn_values(const spawn_options& options, const source& from, const std::vector<value>& args);
+
   std::shared_ptr<core> core_;
 };
 

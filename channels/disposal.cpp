@@ -29,8 +29,8 @@ void send_decref(const object_id& id, std::uint32_t credit, outbox& out) {
 /// Speaks for the dead receiver: answers its callers and returns what its messages carried.
 class executor final : public record_visitor {
  public:
-  executor(interpreter_id dead, interpreter_id sender, directory& where)
-      : dead_(dead), sender_(sender), directory_(where), out_(dead, where) {}
+  executor(interpreter_id dead, const epitaph& last_words, interpreter_id sender, directory& where)
+      : dead_(dead), last_words_(last_words), sender_(sender), directory_(where), out_(dead_, where) {}
 
   void settle(record& r);
 
@@ -51,10 +51,14 @@ class executor final : public record_visitor {
 
  private:
   error gone() const {
-    return {errc::interpreter_gone, fmt::format("interpreter {} is gone", number(dead_)), {}, dead_, {}, {}};
+    std::string text = last_words_.name.empty() ? fmt::format("interpreter {} is gone", number(dead_))
+                                                : fmt::format("interpreter {} '{}' is gone", number(dead_), last_words_.name);
+    if (!last_words_.failure.message.empty()) text += ": " + last_words_.failure.message;
+    return {errc::interpreter_gone, std::move(text), {}, dead_, last_words_.name, {}};
   }
 
-  interpreter_id dead_;
+  const interpreter_id dead_;
+  const epitaph& last_words_;
   interpreter_id sender_;
   directory& directory_;
   outbox out_;
@@ -85,9 +89,9 @@ void executor::settle(record& r) {
       wire_writer& w = out_.open(sender_, record_kind::down);
       w.put_u64(in.get_u64());
       w.put_u64(number(dead_));
-      w.put_text("");
-      w.put_text("gone");
-      w.put_error(gone());
+      w.put_text(last_words_.name);
+      w.put_text(last_words_.reason);
+      w.put_error(last_words_.failure.message.empty() ? gone() : last_words_.failure);
       finish(out_);
       break;
     }
@@ -124,12 +128,13 @@ void deliver(inbox& to, envelope_ptr e, directory& where) {
   if (!to.push(std::move(e))) dispose_leftovers(to, where);
 }
 
-void dispose(envelope_ptr e, interpreter_id receiver, directory& where) {
-  dispose_rest(e->reader(), e->from(), receiver, where);
+void dispose(envelope_ptr e, interpreter_id receiver, directory& where, const epitaph& last_words) {
+  dispose_rest(e->reader(), e->from(), receiver, where, last_words);
 }
 
-void dispose_rest(wire_reader records, interpreter_id sender, interpreter_id receiver, directory& where) {
-  executor will(receiver, sender, where);
+void dispose_rest(wire_reader records, interpreter_id sender, interpreter_id receiver, directory& where,
+                  const epitaph& last_words) {
+  executor will(receiver, last_words, sender, where);
   while (!records.at_end()) {
     record r = next_record(records);
     will.settle(r);
@@ -137,7 +142,7 @@ void dispose_rest(wire_reader records, interpreter_id sender, interpreter_id rec
 }
 
 void dispose_leftovers(inbox& closed, directory& where) {
-  while (envelope_ptr e = closed.take_leftover()) dispose(std::move(e), closed.id(), where);
+  while (envelope_ptr e = closed.take_leftover()) dispose(std::move(e), closed.id(), where, closed.last_words());
 }
 
 }  // namespace Atoll

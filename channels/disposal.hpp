@@ -18,11 +18,12 @@ class outbox;
 /// Pushes the envelope; whatever the inbox turns out to be too dead to read is disposed of.
 void deliver(inbox& to, envelope_ptr e, directory& where);
 
-/// Disposes of an envelope that was addressed to `receiver`, which is gone.
-void dispose(envelope_ptr e, interpreter_id receiver, directory& where);
+/// Disposes of an envelope for `receiver`, which is gone; `last_words` is what is known of its end.
+void dispose(envelope_ptr e, interpreter_id receiver, directory& where, const epitaph& last_words = {});
 
 /// The same for what is left of an envelope that was handled in part.
-void dispose_rest(wire_reader records, interpreter_id sender, interpreter_id receiver, directory& where);
+void dispose_rest(wire_reader records, interpreter_id sender, interpreter_id receiver, directory& where,
+                  const epitaph& last_words = {});
 
 /// Returns loans to a lender, or to its tombstone when it is dead; with a tombstone's last loan its credit goes home.
 void return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans, outbox& out, directory& where);

@@ -30,6 +30,13 @@ class waker {
   ~waker() = default;
 };
 
+/// What is said of an interpreter that ended, to those who ask too late.
+struct epitaph {
+  std::string name;
+  std::string reason = "gone";
+  error failure;
+};
+
 class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_counter> {
  public:
   /// `high_water`: messages waiting above which senders are asked to wait.
@@ -59,7 +66,12 @@ class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_coun
   std::vector<interpreter_id> handled(std::uint32_t messages);
 
   /// No more envelopes from here on. What is inside is left over.
-  void close() noexcept { turn_.close(); }
+  void close(epitaph last_words = {}) noexcept {
+    last_words_ = std::move(last_words);
+    turn_.close();  // releases the last words to whoever finds the inbox closed
+  }
+  /// After close(), any thread.
+  const epitaph& last_words() const noexcept { return last_words_; }
   /// After close(): the senders that wait for room; they are told at once, and find out then.
   std::vector<interpreter_id> take_crowd();
   /// After close(), any thread: an envelope nobody will read, or null.
@@ -74,6 +86,7 @@ class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_coun
   std::atomic<std::int64_t> backlog_{0};
   std::atomic<bool> crowd_waits_{false};
   boost::lockfree::queue<envelope*> queue_{1};
+  epitaph last_words_;
   std::mutex crowd_mutex_;
   std::vector<interpreter_id> crowd_;  // under crowd_mutex_
 };
