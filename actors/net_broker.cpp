@@ -12,6 +12,11 @@ namespace {
 
 using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
 using flush_atom = caf::atom_constant<caf::atom("atollflush")>;
+using resume_atom = caf::atom_constant<caf::atom("atollres")>;
+
+// A trigger() in the same round of the multiplexer as the halt() before it is lost: CAF applies the halt at the round's
+// end, and skips the trigger because the connection still looks active. A message by way of the clock comes in a later one.
+constexpr std::chrono::microseconds next_round{50};
 
 // CAF clears a buffer of this size before each read, so it is kept small.
 constexpr std::size_t read_at_most = 16U << 10U;
@@ -34,6 +39,7 @@ caf::behavior net_broker::make_behavior() {
         flush_posted_ = false;
         outbox_.flush();
       },
+      [this](resume_atom, std::uint64_t number) { resume_reading(number); },
       [this](const caf::io::new_connection_msg& m) { on_connection(m.source, m.handle); },
       [this](const caf::io::new_data_msg& m) { on_data(m); },
       [this](const caf::io::connection_closed_msg& m) { on_closed(m.handle); },
@@ -148,10 +154,19 @@ void net_broker::consumed(std::uint64_t number, std::uint64_t bytes) {
   if (it == connections_.end()) return;
   connection& c = it->second;
   c.unconsumed -= std::min<std::uint64_t>(bytes, c.unconsumed);
-  if (c.halted && c.unconsumed <= unconsumed_max / 2) read_on(c);
+  if (c.halted && c.unconsumed <= unconsumed_max / 2) read_on(number, c);
 }
 
-void net_broker::read_on(connection& c) {
+void net_broker::read_on(std::uint64_t number, connection& c) {
+  if (std::exchange(c.resuming, true)) return;
+  delayed_send(this, next_round, resume_atom::value, number);
+}
+
+void net_broker::resume_reading(std::uint64_t number) {
+  const auto it = connections_.find(number);
+  if (it == connections_.end()) return;
+  connection& c = it->second;
+  c.resuming = false;
   c.halted = false;
   if (!closed_for_good_ || c.closing) trigger(c.handle);
 }
@@ -162,7 +177,7 @@ void net_broker::room(interpreter_id owner) {
   const std::vector<std::uint64_t> numbers = std::move(it->second);
   waiting_for_room_.erase(it);
   for (const std::uint64_t number : numbers)
-    if (const auto c = connections_.find(number); c != connections_.end() && c->second.halted) read_on(c->second);
+    if (const auto c = connections_.find(number); c != connections_.end() && c->second.halted) read_on(number, c->second);
 }
 
 void net_broker::close(std::uint64_t number) {
@@ -175,7 +190,7 @@ void net_broker::close(std::uint64_t number) {
   // sends is read and thrown away.
   caf::io::broker::close(c.handle);
   if (!c.adopted) configure_read(c.handle, caf::io::receive_policy::at_most(read_at_most));
-  read_on(c);
+  read_on(number, c);
 }
 
 void net_broker::close_all() {

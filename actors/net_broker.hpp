@@ -33,6 +33,7 @@ class net_broker final : public caf::io::broker, public waker {
     std::size_t unconsumed = 0;
     bool adopted = false;
     bool halted = false;
+    bool resuming = false;  // a resume message is on its way
     bool closing = false;
     bool tell_drained = false;
   };
@@ -47,7 +48,8 @@ class net_broker final : public caf::io::broker, public waker {
   void consumed(std::uint64_t number, std::uint64_t bytes);
   void close(std::uint64_t number);
   void close_all();
-  void read_on(connection& c);
+  void read_on(std::uint64_t number, connection& c);
+  void resume_reading(std::uint64_t number);
   void room(interpreter_id owner);
 
   void on_connection(caf::io::accept_handle acceptor, caf::io::connection_handle handle);

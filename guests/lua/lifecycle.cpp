@@ -12,6 +12,7 @@
 namespace Atoll {
 
 void timer_fired(lua_guest& g, slab_id id);
+bool timer_ended(lua_guest& g, slab_id id);
 void monitor_fired(lua_guest& g, slab_id id);
 void open_atoll(lua_State* L);
 
@@ -162,7 +163,11 @@ void lua_guest::resume(guest_word token, const outcome& what) {
     switch (kind_of(token)) {
     case token_kind::task: resume_task(token, what); break;
     case token_kind::future: settle_future(*this, id, what); break;
-    case token_kind::timer: timer_fired(*this, id); break;
+    case token_kind::timer:
+      // Finalization ends timers with `failed`: their time has not come.
+      if (what.what == outcome::kind::timer) timer_fired(*this, id);
+      else timer_ended(*this, id);
+      break;
     case token_kind::monitor: monitor_fired(*this, id); break;
     case token_kind::listener: listener_event(*this, id, what); break;
     case token_kind::connection: connection_event(*this, id, what); break;

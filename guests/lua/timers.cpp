@@ -49,16 +49,23 @@ int start_timer(lua_State* L, bool repeat) {
 int atoll_after(lua_State* L) { return start_timer(L, false); }
 int atoll_every(lua_State* L) { return start_timer(L, true); }
 
+} // namespace
+
+bool timer_ended(lua_guest& g, slab_id id) {
+  lua_guest::timer_state* t = g.timers.find(id);
+  if (t == nullptr) return false;
+  g.out.cancel_timer(t->timer);
+  luaL_unref(g.main, LUA_REGISTRYINDEX, t->function);
+  g.timers.remove(id);
+  return true;
+}
+
+namespace {
+
 int cancel(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   const slab_id id = *static_cast<slab_id*>(g.check(L, 1, kind::timer, "timer"));
-  lua_guest::timer_state* t = g.timers.find(id);
-  if (t != nullptr) {
-    g.out.cancel_timer(t->timer);
-    luaL_unref(L, LUA_REGISTRYINDEX, t->function);
-    g.timers.remove(id);
-  }
-  lua_pushboolean(L, t != nullptr);
+  lua_pushboolean(L, timer_ended(g, id));
   return 1;
 }
 
