@@ -1,0 +1,482 @@
+#include "actors/host_port.hpp"
+
+#include <fmt/format.h>
+
+#include "actors/interpreter_actor.hpp"
+#include "channels/disposal.hpp"
+#include "channels/protocol.hpp"
+
+namespace Atoll {
+
+namespace {
+
+error gone(interpreter_id who) {
+  return {errc::interpreter_gone, fmt::format("interpreter {} is gone", number(who)), {}, who, {}, {}};
+}
+
+error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
+
+std::shared_ptr<answer> given(call_results results) {
+  auto a = std::make_shared<answer>();
+  a->give(std::move(results));
+  return a;
+}
+
+} // namespace
+
+// -- references --------------------------------------------------------------------------------------------------------
+
+imported::~imported() { port_->drop(at_); }
+
+bool imported::same_object(const reference_holder& other) const noexcept {
+  const auto* o = dynamic_cast<const imported*>(&other);
+  return o != nullptr && o->port_ == port_ && o->id_ == id_;
+}
+
+std::string imported::describe() const {
+  return fmt::format("reference {}.{}.{}", number(id_.owner), id_.slot, id_.generation);
+}
+
+void call_job::abandon(const error& why) noexcept {
+  if (port_) port_->give_up(call_, target_, why);
+}
+
+/// References of this port alone cross from here. With mutex_ held.
+class host_port::codec final : public reference_codec {
+public:
+  explicit codec(host_port& port) noexcept : port_(port) {}
+
+  bool put(wire_writer& out, const reference& r) override {
+    const auto* held = r.as<imported>();
+    if (held == nullptr || held->port().get() != &port_) return false;
+    if (out.failed()) return true;
+    const wire_ref ref = port_.imports_.give(held->at());
+    out.put_reference(ref);
+    if (out.failed()) port_.put_back(ref); // it stands in no message: a rollback can't find it
+    return true;
+  }
+  reference get(const wire_ref& r) override {
+    if (r.id.owner == host_interpreter) return {};
+    return reference(std::make_shared<imported>(port_.shared_from_this(), port_.imports_.receive(r), r.id));
+  }
+  void refuse_connection(std::uint64_t connection) override { port_.env_->where().close_connection(connection); }
+
+private:
+  host_port& port_;
+};
+
+host_port::host_port(environment& env, const credit_policy& credit, std::size_t high_water)
+    : box_(new inbox(host_interpreter, high_water)), env_(&env), codec_(std::make_unique<codec>(*this)),
+      imports_(host_interpreter, credit), outbox_(std::make_unique<outbox>(host_interpreter, env.where())) {}
+
+host_port::~host_port() = default;
+
+void host_port::open(waker& w) {
+  box_->set_waker(w);
+  env_->where().enter(host_interpreter, {}, host_interpreter, box_);
+}
+
+// -- messages out ------------------------------------------------------------------------------------------------------
+
+std::optional<error> host_port::refusal() const {
+  if (env_ == nullptr) return finalized();
+  if (!refusing_) return std::nullopt;
+  return error{errc::runtime_finalizing, "the runtime is being finalized: it takes no more calls", {}, {}, {}, {}};
+}
+
+result<send_status> host_port::put_message(interpreter_id to, record_kind kind, const body_function& body) {
+  struct putter final : record_visitor {
+    explicit putter(host_port& p) : self(p) {}
+    void on_reference(const wire_ref& ref) override { self.put_back(ref); }
+    host_port& self;
+  } put_back_all(*this);
+
+  wire_writer& w = outbox_->open(to, kind);
+  const result<void> written = body(w);
+  const send_status sent = written ? outbox_->commit() : send_status::gone;
+  if (sent > send_status::crowded) outbox_->rollback(put_back_all);
+  if (imports_.queued() > 0) send_protocol(imports_, *outbox_, env_->where());
+  outbox_->flush();
+  if (!written) return tl::unexpected<error>(written.error());
+  if (sent == send_status::gone) return tl::unexpected<error>(gone(to));
+  if (sent == send_status::no_memory) return fail(errc::out_of_memory, "no memory for the message");
+  return sent;
+}
+
+host_port::answer_ptr host_port::ask(interpreter_id to, record_kind kind, const body_function& body) {
+  lock_type lock(mutex_);
+  if (auto no = refusal()) return given(tl::unexpected<error>(std::move(*no)));
+  const call_id call = ++last_number_;
+  const auto a = std::make_shared<answer>();
+  calls_.emplace(call, a);
+  const auto sent = put_message(to, kind, [&](wire_writer& w) {
+    w.put_u64(call);
+    return body(w);
+  });
+  if (sent) return a;
+  calls_.erase(call);
+  a->give(tl::unexpected<error>(sent.error()));
+  return a;
+}
+
+host_port::answer_ptr host_port::call(interpreter_id to, std::string_view function, const std::vector<value>& args) {
+  return ask(to, record_kind::call, [&](wire_writer& w) {
+    w.put_text(function);
+    return encode_values(w, *codec_, args);
+  });
+}
+
+void host_port::put_target(wire_writer& w, const imported& target) {
+  if (w.failed()) return;
+  const wire_ref ref = imports_.give_target(target.at());
+  Atoll::put_target(w, ref);
+  if (w.failed()) put_back(ref);
+}
+
+host_port::answer_ptr host_port::invoke(const imported& target, invoke_op op, std::string_view method,
+                                        const std::vector<value>& args) {
+  return ask(target.id().owner, record_kind::invoke, [&](wire_writer& w) {
+    w.put_u8(static_cast<std::uint8_t>(op));
+    put_target(w, target);
+    w.put_text(method);
+    return encode_values(w, *codec_, args);
+  });
+}
+
+host_port::answer_ptr host_port::start(interpreter_id who, const source& from, const body_function& write_args) {
+  return ask(who, record_kind::start, [&](wire_writer& w) -> result<void> {
+    w.put_u8(static_cast<std::uint8_t>(from.kind));
+    w.put_text(from.text);
+    w.put_text(from.chunk);
+    return write_args ? write_args(w) : result<void>();
+  });
+}
+
+host_port::body_function host_port::writer_of(const std::vector<value>& args) {
+  return [this, &args](wire_writer& w) { return encode_values(w, *codec_, args); };
+}
+
+host_port::answer_ptr host_port::stop(interpreter_id who, std::chrono::milliseconds timeout) {
+  return ask(who, record_kind::stop, [&](wire_writer& w) -> result<void> {
+    w.put_u64(static_cast<std::uint64_t>(std::max<std::int64_t>(timeout.count(), 0)));
+    return {};
+  });
+}
+
+host_port::answer_ptr host_port::ask_stats(interpreter_id who) {
+  return ask(who, record_kind::stats, [](wire_writer&) -> result<void> { return {}; });
+}
+
+host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job> work) {
+  return run(to, std::move(work), nullptr);
+}
+
+host_port::answer_ptr host_port::run(const imported& target, std::unique_ptr<call_job> work) {
+  return run(target.id().owner, std::move(work), &target);
+}
+
+host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job> work, const imported* target) {
+  const auto a = std::make_shared<answer>();
+  error why;
+  {
+    const lock_type lock(mutex_);
+    if (auto no = refusal()) {
+      why = std::move(*no);
+      a->give(tl::unexpected<error>(why));
+    } else {
+      work->port_ = shared_from_this();
+      work->call_ = ++last_number_;
+      calls_.emplace(work->call_, a);
+      if (target != nullptr) work->target_ = imports_.give_target(target->at());
+      const auto sent = put_message(to, record_kind::job, [&](wire_writer& w) -> result<void> {
+        w.put_u64(reinterpret_cast<std::uint64_t>(static_cast<job*>(work.get())));
+        return {};
+      });
+      if (sent) {
+        (void)work.release(); // the record's, and maybe over already
+        return a;
+      }
+      why = sent.error();
+    }
+  }
+  work->abandon(why); // outside the lock: the job's destructor is the user's
+  return a;
+}
+
+result<void> host_port::send(interpreter_id to, record_kind kind, const body_function& body) {
+  answer_ptr has_room;
+  {
+    const lock_type lock(mutex_);
+    if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
+    const auto sent = put_message(to, kind, body);
+    if (!sent) return tl::unexpected<error>(sent.error());
+    if (*sent == send_status::crowded && !on_worker_thread()) {
+      answer_ptr& waiting = rooms_[to];
+      const inbox_ptr receiver = outbox_->receiver(to);
+      if (waiting == nullptr && receiver != nullptr && !receiver->await_room(host_interpreter))
+        waiting = std::make_shared<answer>();
+      has_room = waiting;
+      if (waiting == nullptr) rooms_.erase(to);
+    }
+  }
+  error why;
+  if (has_room) has_room->await(std::nullopt, why);
+  return {};
+}
+
+result<void> host_port::send(interpreter_id to, std::string_view function, const std::vector<value>& args) {
+  return send(to, record_kind::send, [&](wire_writer& w) {
+    w.put_text(function);
+    return encode_values(w, *codec_, args);
+  });
+}
+
+result<void> host_port::send(const imported& target, std::string_view method, const std::vector<value>& args) {
+  return send(target.id().owner, record_kind::invoke, [&](wire_writer& w) {
+    w.put_u64(0);
+    w.put_u8(static_cast<std::uint8_t>(invoke_op::method));
+    put_target(w, target);
+    w.put_text(method);
+    return encode_values(w, *codec_, args);
+  });
+}
+
+// -- interpreters ------------------------------------------------------------------------------------------------------
+
+result<void> host_port::control(interpreter_id who, controls what) {
+  const lock_type lock(mutex_);
+  if (env_ == nullptr) return tl::unexpected<error>(finalized());
+  if (!env_->where().look_up(who)) return tl::unexpected<error>(gone(who));
+  env_->control(who, what);
+  return {};
+}
+
+run_state host_port::state_of(interpreter_id who) const {
+  const lock_type lock(mutex_);
+  const auto info = env_ != nullptr ? env_->where().look_up(who) : std::nullopt;
+  return info ? info->state : run_state::gone;
+}
+
+result<void> host_port::monitor(interpreter_id who, down_callback told) {
+  const lock_type lock(mutex_);
+  if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
+  const std::uint64_t token = ++last_number_;
+  watches_.emplace(token, watch{who, std::move(told)});
+  const auto sent = put_message(who, record_kind::monitor, [&](wire_writer& w) -> result<void> {
+    w.put_u64(token);
+    return {};
+  });
+  if (sent) return {};
+  // Gone already: said by a message to oneself, so that the callback runs on a runtime thread as any other.
+  const auto own = put_message(host_interpreter, record_kind::down, [&](wire_writer& w) -> result<void> {
+    w.put_u64(token);
+    w.put_u64(number(who));
+    w.put_text("");
+    w.put_text("gone");
+    w.put_error(gone(who));
+    return {};
+  });
+  if (own) return {};
+  watches_.erase(token);
+  return tl::unexpected<error>(own.error());
+}
+
+// -- from anywhere -----------------------------------------------------------------------------------------------------
+
+void host_port::add_late(late what) noexcept {
+  const std::scoped_lock lock(late_mutex_);
+  if (late_closed_) return;
+  late_.push_back(std::move(what));
+  // Under the lock: close() takes it too, so the waker is still there.
+  box_->wake();
+}
+
+void host_port::drop(import_table::index at) noexcept {
+  late l;
+  l.dropped = at;
+  add_late(std::move(l));
+}
+
+void host_port::give_up(call_id call, const std::optional<wire_ref>& target, const error& why) noexcept {
+  late l;
+  l.given_up = call;
+  l.target = target;
+  l.why = why;
+  add_late(std::move(l));
+}
+
+// -- the turn ----------------------------------------------------------------------------------------------------------
+
+bool host_port::turn() {
+  turns_.fetch_add(1, std::memory_order_relaxed);
+  box_->turn().begin();
+  news out;
+  {
+    const lock_type lock(mutex_);
+    if (env_ == nullptr) return false;
+    work(out);
+  }
+  tell(out);
+  return true;
+}
+
+void host_port::work(news& out) {
+  take_late(out);
+  while (envelope_ptr e = box_->take()) {
+    wire_reader records = e->reader();
+    while (!records.at_end()) handle(records, e->from(), out);
+    for (const interpreter_id waiting : box_->handled(e->count())) {
+      outbox_->open(waiting, record_kind::room);
+      commit_word(*outbox_);
+    }
+  }
+  if (imports_.queued() > 0) send_protocol(imports_, *outbox_, env_->where());
+  outbox_->flush();
+}
+
+void host_port::handle(wire_reader& records, interpreter_id from, news& out) {
+  const std::uint8_t* start = records.position();
+  record r = next_record(records);
+  wire_reader& in = r.body;
+  switch (r.kind) {
+  case record_kind::reply:
+  case record_kind::reply_error: return handle_reply(r, out);
+  case record_kind::credit_grant: {
+    const object_id id = in.get_object_id();
+    return imports_.on_grant(id, in.get_u32());
+  }
+  case record_kind::loan_return: {
+    const object_id id = in.get_object_id();
+    return imports_.on_loan_return(id, in.get_u32());
+  }
+  case record_kind::down: return handle_down(in, out);
+  case record_kind::room: return room(from, out);
+  default:
+    // The host program has no functions and no objects: answered as if it were gone.
+    dispose_rest(wire_reader(start, records.position()), from, host_interpreter, env_->where());
+  }
+}
+
+void host_port::handle_reply(record& r, news& out) {
+  const call_id call = r.body.get_u64();
+  if (r.kind == record_kind::reply_error) return finish_call(call, tl::unexpected<error>(r.body.get_error()), out);
+  if (!calls_.contains(call)) return give_back(r.body);
+  finish_call(call, decode_values(r.body, *codec_), out);
+}
+
+void host_port::finish_call(call_id call, call_results results, news& out) {
+  auto open = calls_.extract(call);
+  if (!open.empty()) out.answers.emplace_back(std::move(open.mapped()), std::move(results));
+}
+
+void host_port::handle_down(wire_reader& in, news& out) {
+  auto open = watches_.extract(in.get_u64());
+  down d;
+  d.id = interpreter_id{in.get_u64()};
+  d.name = in.get_text();
+  d.reason = in.get_text();
+  d.failure = in.get_error();
+  if (!open.empty()) out.downs.emplace_back(std::move(open.mapped().told), std::move(d));
+}
+
+void host_port::room(interpreter_id receiver, news& out) {
+  auto waiting = rooms_.extract(receiver);
+  if (!waiting.empty()) out.answers.emplace_back(std::move(waiting.mapped()), std::vector<value>{});
+}
+
+void host_port::take_late(news& out) {
+  std::vector<late> taken;
+  {
+    const std::scoped_lock lock(late_mutex_);
+    taken.swap(late_);
+  }
+  for (late& l : taken) {
+    if (l.dropped != import_table::none) imports_.drop_use(l.dropped);
+    if (l.target) put_back(*l.target);
+    if (l.given_up != 0) finish_call(l.given_up, tl::unexpected<error>(std::move(l.why)), out);
+  }
+}
+
+void host_port::put_back(wire_ref ref) { imports_.put_back(ref); }
+
+void host_port::give_back(wire_reader values) {
+  struct taker final : wire_visitor {
+    explicit taker(host_port& p) : self(p) {}
+    void on_reference(const wire_ref& r) override { self.imports_.drop_use(self.imports_.receive(r)); }
+    void on_connection(std::uint64_t connection) override { self.env_->where().close_connection(connection); }
+    host_port& self;
+  } all(*this);
+  walk_values(values, all);
+}
+
+void host_port::tell(news& what) {
+  for (auto& [a, results] : what.answers) a->give(std::move(results));
+  for (auto& [told, d] : what.downs) {
+    try {
+      if (told) told(d);
+    } catch (...) {
+      // A callback has nobody to tell; the runtime goes on.
+    }
+  }
+}
+
+// -- the end -----------------------------------------------------------------------------------------------------------
+
+void host_port::refuse_new() {
+  const lock_type lock(mutex_);
+  refusing_ = true;
+}
+
+void host_port::fail_waiting(errc code) {
+  news out;
+  {
+    const lock_type lock(mutex_);
+    for (auto& [call, a] : std::exchange(calls_, {}))
+      out.answers.emplace_back(a, fail(code, code == errc::runtime_finalized ? "the runtime has been finalized"
+                                                                             : "the runtime is being finalized"));
+    for (auto& [who, a] : std::exchange(rooms_, {})) out.answers.emplace_back(a, std::vector<value>{});
+  }
+  tell(out);
+}
+
+void host_port::close() {
+  news out;
+  {
+    const lock_type lock(mutex_);
+    if (env_ == nullptr) return;
+    directory& where = env_->where();
+    refusing_ = true;
+    work(out);
+    for (auto& [token, w] : std::exchange(watches_, {}))
+      out.downs.emplace_back(std::move(w.told), down{w.who, {}, "gone", gone(w.who)});
+    // Tombstones stand before the inbox closes, as for any holder (actors/interpreter.hpp, the end).
+    where.leave(host_interpreter, imports_.take_pinned());
+    {
+      const std::scoped_lock late_lock(late_mutex_);
+      late_closed_ = true;
+      late_.clear();
+    }
+    box_->close();
+    for (const interpreter_id waiting : box_->take_crowd()) {
+      outbox_->open(waiting, record_kind::room);
+      commit_word(*outbox_);
+    }
+    dispose_leftovers(*box_, where);
+    outbox_.reset();
+    env_ = nullptr;
+  }
+  tell(out);
+  fail_waiting(errc::runtime_finalized);
+}
+
+bool host_port::holds(const object_id& id) const {
+  const lock_type lock(mutex_);
+  return imports_.find(id) != import_table::none;
+}
+
+bool host_port::closed() const {
+  const lock_type lock(mutex_);
+  return env_ == nullptr;
+}
+
+} // namespace Atoll
