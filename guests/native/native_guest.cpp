@@ -27,20 +27,6 @@ const typename Map::mapped_type* find_in(const Map& map, std::string_view name) 
   return at != map.end() ? &at->second : nullptr;
 }
 
-/// Runs user code; what it throws becomes an error.
-template <class F>
-native_results guarded(F&& f) {
-  try {
-    return f();
-  } catch (const std::bad_alloc&) {
-    return fail(errc::out_of_memory, "not enough memory");
-  } catch (const std::exception& e) {
-    return fail(errc::guest_error, e.what());
-  } catch (...) {
-    return fail(errc::guest_error, "an exception that is no std::exception");
-  }
-}
-
 } // namespace
 
 native_guest::native_guest(host& outside, std::shared_ptr<const native_interface> offered)

@@ -10,6 +10,20 @@
 
 namespace Atoll {
 
+/// Runs user code; what it throws becomes an error.
+template <class F>
+native_results guarded(F&& f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, "not enough memory");
+  } catch (const std::exception& e) {
+    return fail(errc::guest_error, e.what());
+  } catch (...) {
+    return fail(errc::guest_error, "an exception that is no std::exception");
+  }
+}
+
 class native_guest final : public guest {
 public:
   native_guest(host& outside, std::shared_ptr<const native_interface> offered);
