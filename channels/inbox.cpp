@@ -43,8 +43,8 @@ bool inbox::await_room(interpreter_id sender) {
 
 envelope_ptr inbox::take() {
   envelope* e = nullptr;
-  queue_.pop(e);
-  return envelope_ptr(e);
+  // Where another thread took the last one meanwhile, pop() fails but has written to `e`.
+  return envelope_ptr(queue_.pop(e) ? e : nullptr);
 }
 
 std::vector<interpreter_id> inbox::handled(std::uint32_t messages) {
