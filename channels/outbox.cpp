@@ -12,7 +12,8 @@ constexpr std::size_t lanes_kept = 256;
 outbox::~outbox() { flush(); }
 
 wire_writer& outbox::open(interpreter_id to, record_kind kind) {
-  open_ = last_ != nullptr && last_->to == to ? last_ : &lane_to(to);
+  // A receiver that was not there is looked up again: it may be born by now.
+  open_ = last_ != nullptr && last_->to == to && last_->box != nullptr ? last_ : &lane_to(to);
   last_ = open_;
   open_start_ = open_record(open_->writer, kind);
   return open_->writer;
@@ -52,9 +53,9 @@ void outbox::flush() {
     l->touched = false;
   }
   touched_.clear();
+  last_ = nullptr;  // so that the next turn looks whether its receiver still lives
   if (lanes_.size() > lanes_kept) {
     std::erase_if(lanes_, [](const auto& kv) { return kv.second->box == nullptr || kv.second->box->turn().is_closed(); });
-    last_ = nullptr;
   }
 }
 
