@@ -40,23 +40,19 @@ caf::behavior echo() {
   return {[](ping_atom, int i) { return i; }};
 }
 
-void round_trip(caf::actor_system& sys, int n) {
+void ask(caf::event_based_actor* self, const caf::actor& server, int left, std::promise<void>* done) {
+  if (left == 0) return done->set_value();
+  self->request(server, caf::infinite, ping_atom::value, left).then([=](int) { ask(self, server, left - 1, done); });
+}
+
+/// Request and response, as a call is.
+void request(caf::actor_system& sys, int n) {
   std::promise<void> done;
   const auto server = sys.spawn(echo);
   const auto start = clock_type::now();
-  sys.spawn([=, &done](caf::event_based_actor* self) -> caf::behavior {
-    self->send(self, put_atom::value, n);
-    return {[=, &done](put_atom, int left) {
-      if (left == 0) {
-        done.set_value();
-        self->quit();
-        return;
-      }
-      self->request(server, caf::infinite, ping_atom::value, left).then([=](int) { self->send(self, put_atom::value, left - 1); });
-    }};
-  });
+  sys.spawn([=, &done](caf::event_based_actor* self) { ask(self, server, n, &done); });
   done.get_future().wait();
-  std::printf("round_trip_through_self %.1f\n", nanoseconds(start, n));
+  std::printf("request %.1f\n", nanoseconds(start, n));
 }
 
 /// The usual ping-pong: two actors, one message each way.
@@ -98,7 +94,7 @@ int main(int argc, char** argv) {
   message(sys, n / 10);  // warm
   message(sys, n);
   ping_pong(sys, n / 5);
-  round_trip(sys, n / 5);
+  request(sys, n / 5);
   spawn(sys, n / 10);
   std::fflush(stdout);
   std::_Exit(0);

@@ -133,16 +133,11 @@ void import_table::pay_back(entry& e) {
 }
 
 import_table::index import_table::find(const object_id& id) const noexcept {
-  if (buckets_.empty()) return none;
-  for (std::size_t b = bucket_of(id);; b = (b + 1) & mask_) {
-    const index i = buckets_[b];
-    if (i == none) return none;
-    if (entries_[i].id == id) return i;
-  }
+  const index i = index_.find(id.owner, id.slot);
+  return i != none && entries_[i].id == id ? i : none;
 }
 
 import_table::index import_table::insert(const object_id& id) {
-  if (buckets_.empty() || (live_ + 1) * 4 > buckets_.size() * 3) rehash(buckets_.empty() ? 16 : buckets_.size() * 2);
   index i = free_;
   if (i == none) {
     i = static_cast<index>(entries_.size());
@@ -150,43 +145,20 @@ import_table::index import_table::insert(const object_id& id) {
   } else {
     free_ = entries_[i].next_free;
   }
+  index_.set(id.owner, id.slot, i);
   entries_[i].id = id;
   entries_[i].used = true;
   ++live_;
-  std::size_t b = bucket_of(id);
-  while (buckets_[b] != none) b = (b + 1) & mask_;
-  buckets_[b] = i;
   return i;
 }
 
 void import_table::erase(index i) {
-  std::size_t hole = bucket_of(entries_[i].id);
-  while (buckets_[hole] != i) hole = (hole + 1) & mask_;
-  // Backward shift: pull later entries of the run into the hole, unless that would put them before their own bucket.
-  for (std::size_t b = (hole + 1) & mask_; buckets_[b] != none; b = (b + 1) & mask_) {
-    const std::size_t home = bucket_of(entries_[buckets_[b]].id);
-    if (((b - home) & mask_) >= ((b - hole) & mask_)) {
-      buckets_[hole] = buckets_[b];
-      hole = b;
-    }
-  }
-  buckets_[hole] = none;
-  entry fresh;
-  fresh.next_free = free_;
-  entries_[i] = std::move(fresh);
+  entry& e = entries_[i];
+  index_.clear(e.id.owner, e.id.slot, i);
+  e = entry{};
+  e.next_free = free_;
   free_ = i;
   --live_;
-}
-
-void import_table::rehash(std::size_t buckets) {
-  buckets_.assign(buckets, none);
-  mask_ = buckets - 1;
-  for (index i = 0; i < entries_.size(); ++i) {
-    if (!entries_[i].used) continue;
-    std::size_t b = bucket_of(entries_[i].id);
-    while (buckets_[b] != none) b = (b + 1) & mask_;
-    buckets_[b] = i;
-  }
 }
 
 }  // namespace Atoll

@@ -1,7 +1,7 @@
 // The holder's side of the reference protocol: which objects of others this interpreter holds, with what credit.
 // Why: see exports.hpp. A holder passes references on out of its own credit; letting go is one decref per owner and turn.
 // Ownership: one table per interpreter, part of its C++ shell: however a guest ends, its releases go out (rule 9).
-// Threads: owner only. Host threads share the host's table under a lock (actors/host_refs.hpp).
+// Threads: owner only. Host threads share the host's table under a lock (actors/host_port.hpp).
 // Invariants: (1) an entry lives while it has uses, loans out, or waits for credit (pending).
 //             (2) a holder that is not pending and not lost keeps at least 1 credit until it settles.
 //             (3) an object has one entry, however often it arrives: receipts merge (rule 5).
@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "runtime/credit.hpp"
+#include "runtime/import_index.hpp"
 #include "runtime/wire.hpp"
 
 namespace Atoll {
@@ -121,8 +122,6 @@ class import_table {
   void add_credit(entry& e, std::uint32_t credit);
   void request_credit(entry& e);
   void pay_back(entry& e);
-  void rehash(std::size_t buckets);
-  std::size_t bucket_of(const object_id& id) const noexcept { return std::hash<object_id>{}(id) & mask_; }
 
   interpreter_id holder_;
   credit_policy policy_;
@@ -130,9 +129,7 @@ class import_table {
   index free_ = none;
   std::size_t live_ = 0;
   std::uint64_t releases_ = 0;
-  // object_id -> entry: open addressing, linear probing, load at most 3/4.
-  std::vector<index> buckets_;
-  std::size_t mask_ = 0;
+  import_index index_;
   std::vector<protocol_message> queue_;
 };
 
