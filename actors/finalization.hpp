@@ -7,7 +7,7 @@
 //             (4) quiescence is counted: see quiet().
 //
 // The phases, in order:
-//   1. close     no new interpreters, connections or timers that repeat; listeners close; host threads' new calls are refused.
+//   1. close     no new interpreters; listeners close, and connections are read no more; host threads' new calls are refused.
 //   2. drain     until no message is in flight, or the phase's deadline: then the busy are interrupted. Calls and timers
 //                still open fail with runtime_finalizing. Connections are closed behind their last written byte.
 //   3. exit      exit handlers and finalizers of priority >= 0, in reverse start order, every peer still alive.

@@ -2,7 +2,7 @@
 // Why: brokers give the sockets; the records of a whole round of events go to an interpreter in one envelope, and all
 // writes of its turn come back in one.
 // Ownership: spawned by the runtime when TCP is first needed; it ends with the runtime.
-// Threads: CAF's multiplexer thread alone, but for box() and open_connections().
+// Threads: CAF's multiplexer thread alone, but for schedule(): any thread.
 // Invariants: (1) a connection is read from only after somebody adopted it, so its bytes reach one interpreter.
 //             (2) a connection whose bytes nobody consumes is not read from beyond a bound.
 //             (3) what was written before a close goes out before it. (4) a connection number is never used twice.

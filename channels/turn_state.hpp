@@ -3,14 +3,14 @@
 // the same interpreter.
 // Threads: signal() any thread; begin(), end(), close() the owner's turn only.
 // Invariants: (1) between begin() and the end() that answers true nobody else's begin() happens.
-//             (2) who gets true from signal() must schedule the owner, once; everybody else need not.
+//             (2) who gets `schedule` from signal() must schedule the owner, once; everybody else need not.
 //             (3) what a thread did before signal() is visible to the owner after the begin() or failed end() that
-//                 follows. (4) after close() no signal() answers true: nothing is scheduled any more.
+//                 follows. (4) after close() no signal() answers `schedule`: nothing is scheduled any more.
 //
-//   idle --signal: true--> scheduled --begin--> running --end: true--> idle
-//                                                  |  signal: false
-//                                                  v
-//                                                news --end: false--> running
+//   idle --signal: schedule--> scheduled --begin--> running --end: true--> idle
+//                                                    |  signal: noted
+//                                                    v
+//                                                  news --end: false--> running
 #pragma once
 
 #include <atomic>
@@ -52,7 +52,7 @@ class turn_state {
   /// Owner: no turn follows. Signals from now on answer `closed`.
   void close() noexcept { word_.fetch_or(closed | active, std::memory_order_acq_rel); }
 
-  /// Any thread. Idle answers are only good for a double look (see supervisor: quiescence).
+  /// Any thread. Idle answers are only good for a double look (finalization::quiet).
   bool idle() const noexcept { return (word_.load(std::memory_order_acquire) & active) == 0; }
   bool is_closed() const noexcept { return (word_.load(std::memory_order_acquire) & closed) != 0; }
   /// Any thread: something new waits for the running owner.

@@ -1,6 +1,6 @@
 // A task: one thread of the Lua program, which may wait while others go on.
 // Why: each message, timer and callback runs in a coroutine of its own, so that waiting for an answer holds nobody up.
-// Ownership: task_list (tasks.hpp). Its coroutine is anchored in the registry while the task exists.
+// Ownership: lua_guest (all_tasks_). Its coroutine is anchored in the registry while the task exists.
 // Threads: owner only.
 // Invariants: (1) serial changes whenever a wait begins or ends: a wake-up for an earlier wait finds nothing.
 //             (2) an idle task's coroutine is finished and empty, ready for the next body.
