@@ -32,10 +32,9 @@ private:
 
 namespace detail {
 
-/// How an argument lies in the job: what only points somewhere is copied.
+/// How an argument lies in the job: text is copied. Other pointers are the caller's to answer for, as with any thread.
 template <class T>
 struct crossing {
-  static_assert(!std::is_pointer_v<T>, "a pointer cannot cross to another interpreter");
   using type = T;
 };
 template <>
