@@ -1,5 +1,5 @@
 // What a system is inside: CAF's actor system, the directory, the ticker, and who is alive.
-// Ownership: shared by the system and by handles that outlive it.
+// Ownership: the system's, shared with threads that connect for it. What host threads keep holds the port alone.
 // Threads: any thread, except where said.
 // Invariants: (1) an interpreter is in living_ from its creation until ended(). (2) lock order: none is held while
 //                 another is taken, nor while an inbox is pushed to. The host port's lock comes before all of these.

@@ -31,9 +31,9 @@ interpreter_id ref<>::owner() const noexcept {
   return held != nullptr ? held->id().owner : interpreter_id{};
 }
 
-std::shared_ptr<answer> ref<>::invoke(std::string_view method, const std::vector<value>& args) const {
+std::shared_ptr<answer> ref<>::invoke(invoke_op op, std::string_view name, const std::vector<value>& args) const {
   const imported* held = hold();
-  return held != nullptr ? held->port()->invoke(*held, invoke_op::method, method, args) : failed(released(method));
+  return held != nullptr ? held->port()->invoke(*held, op, name, args) : failed(released(name.empty() ? "call" : name));
 }
 
 result<void> ref<>::send_values(std::string_view method, const std::vector<value>& args) const {

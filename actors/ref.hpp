@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "actors/future.hpp"
+#include "runtime/records.hpp"
 
 namespace Atoll {
 
@@ -36,7 +37,20 @@ public:
   /// Calls a method in the owner's turn. An empty ref answers reference_released.
   template <class R = value, class... Args>
   future<R> call(std::string_view method, Args&&... args) const {
-    return future<R>(invoke(method, {to_value(std::forward<Args>(args))...}));
+    return future<R>(invoke(invoke_op::method, method, {to_value(std::forward<Args>(args))...}));
+  }
+  /// Calls the object itself: r(...) in Lua.
+  template <class R = value, class... Args>
+  future<R> apply(Args&&... args) const {
+    return future<R>(invoke(invoke_op::apply, "", {to_value(std::forward<Args>(args))...}));
+  }
+  template <class R = value>
+  future<R> get(std::string_view key) const {
+    return future<R>(invoke(invoke_op::get, key, {value(key)}));
+  }
+  template <class V>
+  future<void> set(std::string_view key, V&& to) const {
+    return future<void>(invoke(invoke_op::set, key, {value(key), to_value(std::forward<V>(to))}));
   }
   /// One-way; waits while the owner is over its high-water mark.
   template <class... Args>
@@ -54,7 +68,7 @@ public:
 private:
 
   const imported* hold() const noexcept;
-  std::shared_ptr<answer> invoke(std::string_view method, const std::vector<value>& args) const;
+  std::shared_ptr<answer> invoke(invoke_op op, std::string_view name, const std::vector<value>& args) const;
   result<void> send_values(std::string_view method, const std::vector<value>& args) const;
 
   reference held_;

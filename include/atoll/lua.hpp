@@ -2,7 +2,7 @@
 #pragma once
 
 #include "atoll/atoll.hpp"
-#include "guests/lua/lua.hpp"
+#include "guests/lua/lua_guest.hpp"
 
 namespace Atoll {
 

@@ -123,6 +123,7 @@ public:
   operator ref<>() const { return any_; }
   interpreter_id owner() const noexcept { return any_.owner(); }
   void reset() noexcept { any_.reset(); }
+  /// For what any object can: get, set, apply.
   const ref<>& untyped() const noexcept { return any_; }
 
   /// Calls a member function in the owner's turn; its arguments are converted here and moved there.

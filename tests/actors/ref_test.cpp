@@ -4,6 +4,7 @@
 #include <atomic>
 #include <thread>
 
+#include <atoll/lua.hpp>
 #include <atoll/native.hpp>
 
 using namespace Atoll;
@@ -36,7 +37,10 @@ struct account {
 
 native_interface bank() {
   native_interface f;
-  f.add(native_class<account>("account").constructor<std::string>().method("deposit", &account::deposit));
+  f.add(native_class<account>("account")
+            .constructor<std::string>()
+            .method("deposit", &account::deposit)
+            .property("balance", &account::balance));
   f.function("balance", [](const handle<account>& a) { return a->balance; });
   f.function("keep", [](native_context& c, foreign_ref r) { c.state<std::vector<foreign_ref>>().push_back(std::move(r)); });
   f.function("kept", [](native_context& c) { return c.state<std::vector<foreign_ref>>(); });
@@ -215,6 +219,7 @@ TEST_CASE("typed calls convert their arguments, bring results and errors, and re
   CHECK(a.call(&account::deposit, 10).get() == 10);
   CHECK(a.call<int>("deposit", 5).get() == 15);
   CHECK(a.send("deposit", 1));
+  CHECK(a.untyped().get<int>("balance").get() == 16);
   CHECK(a.call(&account::withdraw, 6).get() == 10);
   const auto refused = a.call(&account::withdraw, 1000).get();
   REQUIRE(!refused);
@@ -261,6 +266,37 @@ TEST_CASE("a reference passed on is the same object, at home and back here") {
   CHECK(kept[0] == a);
   a = {};
   CHECK(kept[0].call(&account::deposit, 1).get() == 4);
+}
+
+TEST_CASE("a host thread calls Lua objects: their methods, fields and functions") {
+  system_config config = two_workers();
+  config.languages["lua"] = lua();
+  Atoll::system runtime(config);
+  const auto program = runtime.spawn<lua>({.name = "counters"}, code(R"(
+    local atoll = require "atoll"
+    return {
+      counter = function(n)
+        local c = {n = n}
+        function c:add(k) atoll.sleep(0.001) self.n = self.n + k return self.n end
+        return atoll.ref(c)
+      end,
+      doubler = function() return atoll.ref(function(x) return 2 * x end) end,
+    })", "counters"));
+  REQUIRE(program.has_value());
+  {
+    const auto counter = program->call<ref<>>("counter", 1).get().value();
+    CHECK(counter.call<int>("add", 2).get() == 3);
+    CHECK(counter.get<int>("n").get() == 3);
+    CHECK(counter.set("n", 10).get().has_value());
+    CHECK(counter.call<int>("add", 1).get() == 11);
+    CHECK(!counter.call("nothing").get().has_value());
+    const auto doubler = program->call<ref<>>("doubler").get().value();
+    CHECK(doubler.apply<int>(21).get() == 42);
+  }
+  const auto r = runtime.finalize();
+  CHECK(r.verdict == clean);
+  CHECK(r.exported == 2);
+  CHECK(r.released == 2);
 }
 
 TEST_CASE("a reference of one runtime cannot be sent into another") {

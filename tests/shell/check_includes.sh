@@ -40,6 +40,13 @@ fail guests/native/guest.cpp <lua.hpp>
 fail guests/lua/guest.cpp    <caf/actor.hpp>
 pass cli/main.cpp            "actors/system.hpp"
 fail cli/main.cpp            <caf/actor_system.hpp>
+pass include/atoll/native.hpp "guests/native/factory.hpp"
+pass include/atoll/native.hpp "atoll/atoll.hpp"
+fail include/atoll/native.hpp <caf/actor.hpp>
+fail include/atoll/lua.hpp   <lua.hpp>
+fail include/atoll/lua.hpp   "cli/options.hpp"
+pass samples/embed.cpp       <atoll/native.hpp>
+fail samples/embed.cpp       "actors/system.hpp"
 fail tests/channels/a.cpp    "actors/system.hpp"
 fail tests/channels/a.cpp    <caf/all.hpp>
 pass tests/actors/a.cpp      <caf/all.hpp>
