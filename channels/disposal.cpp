@@ -9,11 +9,12 @@ namespace Atoll {
 
 namespace {
 
-/// Ends a record that asks for nothing back. To a dead receiver it means nothing.
-void finish(outbox& out) {
-  if (out.commit() <= send_status::crowded) return;
+/// Ends a record that asks for nothing back. False: the receiver is dead.
+bool finish(outbox& out) {
+  if (out.commit() <= send_status::crowded) return true;
   ignoring_visitor nothing;
   out.rollback(nothing);
+  return false;
 }
 
 void send_decref(const object_id& id, std::uint32_t credit, outbox& out) {
@@ -112,12 +113,11 @@ void executor::settle(record& r) {
 }  // namespace
 
 void return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans, outbox& out, directory& where) {
-  if (where.find(lender) != nullptr) {
-    wire_writer& w = out.open(lender, record_kind::loan_return);
-    put_object_id(w, id);
-    w.put_u32(loans);
-    return finish(out);
-  }
+  wire_writer& w = out.open(lender, record_kind::loan_return);
+  put_object_id(w, id);
+  w.put_u32(loans);
+  if (finish(out)) return;
+  // The lender is gone, so its tombstones stand (directory::leave comes before the inbox closes).
   if (const auto stone = where.return_loan(lender, id, loans)) {
     send_decref(stone->id, stone->credit, out);
     for (const interpreter_id owed : stone->owed) return_loan(owed, id, 1, out, where);

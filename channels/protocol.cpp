@@ -27,23 +27,20 @@ void send_decrefs(words::iterator begin, words::iterator end, outbox& out) {
   }
 }
 
-void send_request(const protocol_message& word, import_table& imports, outbox& out, directory& where) {
-  if (where.find(word.to) == nullptr) return imports.on_grant(word.id, 0); // nobody else would answer
+void send_request(const protocol_message& word, import_table& imports, outbox& out) {
   put_object_id(out.open(word.to, record_kind::credit_request), word.id);
-  commit_word(out);
+  if (!commit_word(out)) imports.on_grant(word.id, 0); // the owner is gone: nobody else would answer
 }
 
 } // namespace
 
-void commit_word(outbox& out) {
-  switch (out.commit()) {
-  case send_status::sent:
-  case send_status::crowded: return;
-  case send_status::no_memory: throw std::bad_alloc();
-  case send_status::gone: break;
-  }
+bool commit_word(outbox& out) {
+  const send_status sent = out.commit();
+  if (sent <= send_status::crowded) return true;
   ignoring_visitor nothing;
   out.rollback(nothing);
+  if (sent == send_status::no_memory) throw std::bad_alloc();
+  return false;
 }
 
 void send_protocol(import_table& imports, outbox& out, directory& where) {
@@ -57,7 +54,7 @@ void send_protocol(import_table& imports, outbox& out, directory& where) {
     send_decrefs(taken.begin(), decrefs_end, out);
     for (auto i = decrefs_end; i != taken.end(); ++i) {
       if (i->what == protocol_message::kind::credit_request) {
-        send_request(*i, imports, out, where);
+        send_request(*i, imports, out);
       } else {
         return_loan(i->to, i->id, i->count, out, where);
       }

@@ -11,7 +11,8 @@ namespace Atoll {
 /// Empties the table's queue into the outbox, which the caller flushes. Throws std::bad_alloc when memory is out.
 void send_protocol(import_table& imports, outbox& out, directory& where);
 
-/// Ends an open record that asks for nothing back; nobody there to hear it is no failure. Throws std::bad_alloc.
-void commit_word(outbox& out);
+/// Ends an open record. False: nobody is there to hear it, and whatever it carried is still the caller's. Throws
+/// std::bad_alloc, the record taken back.
+bool commit_word(outbox& out);
 
 } // namespace Atoll
