@@ -157,10 +157,13 @@ class interpreter final : public host {
   void take_envelopes();
   bool handle_envelopes();
   void handle(record& r, interpreter_id from);
+  void put_off(record& r, interpreter_id from);
+  void take_early();
   void handle_start(wire_reader& in, interpreter_id from);
   void handle_guest_message(record& r, interpreter_id from);
   void handle_invoke(wire_reader& in, interpreter_id from);
   void handle_reply(record& r);
+  void grant(const object_id& id, interpreter_id holder);
   void handle_decref(wire_reader& in);
   void handle_stop(wire_reader& in, interpreter_id from);
   void handle_stats(wire_reader& in, interpreter_id from);
@@ -188,7 +191,7 @@ class interpreter final : public host {
   void flush_protocol();
   void flush();
   void send_word(interpreter_id to, record_kind kind, const object_id& id, std::uint32_t count);
-  void commit_word();
+  bool commit_word();
   void answer(const request_table::request& to, const error& why);
   void begin_stopping();
   void finish();
@@ -217,6 +220,7 @@ class interpreter final : public host {
   envelope* last_ = nullptr;
   wire_reader current_;        // the rest of *first_, when half handled
   bool half_handled_ = false;
+  std::vector<envelope_ptr> early_;  // messages that overtook the start
 
   std::vector<watcher> watchers_;                              // who monitors this interpreter
   std::unordered_map<guest_word, interpreter_id> monitors_;    // what the guest monitors

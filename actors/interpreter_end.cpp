@@ -155,6 +155,7 @@ void interpreter::finish() {
     guest_.reset();
   }
   heap_.reset();
+  if (const auto then = std::exchange(on_exited_, nullptr)) then();  // whoever waits for the exit handlers waits no more
   // 3
   for (const request_id request : stop_requests_) {
     if (const auto to = requests_.close(request)) {
@@ -184,6 +185,7 @@ void interpreter::finish() {
   env_.where().leave(id_, imports_.take_pinned());
   box_->close({name_, name_of(outcome_), failure_});
   for (const interpreter_id waiting : box_->take_crowd()) send_word(waiting, record_kind::room, {}, 0);
+  for (envelope_ptr& e : early_) dispose(std::move(e), id_, env_.where(), box_->last_words());
   if (half_handled_ && first_ != nullptr) {
     envelope_ptr rest(std::exchange(first_, first_->next));
     dispose_rest(current_, rest->from(), id_, env_.where(), box_->last_words());

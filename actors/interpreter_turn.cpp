@@ -126,17 +126,17 @@ void interpreter::handle(record& r, interpreter_id from) {
   switch (r.kind) {
     case record_kind::send:
     case record_kind::call:
-    case record_kind::eval: handle_guest_message(r, from); break;
-    case record_kind::invoke: handle_invoke(in, from); break;
+    case record_kind::eval:
+    case record_kind::invoke:
+      if (state_ == run_state::starting && guest_ == nullptr && !imports_dropped_) return put_off(r, from);
+      if (r.kind == record_kind::invoke) return handle_invoke(in, from);
+      handle_guest_message(r, from);
+      break;
     case record_kind::reply:
     case record_kind::reply_error: handle_reply(r); break;
     case record_kind::start: handle_start(in, from); break;
     case record_kind::decref: handle_decref(in); break;
-    case record_kind::credit_request: {
-      const object_id id = in.get_object_id();
-      send_word(from, record_kind::credit_grant, id, exports_.grant(id));
-      break;
-    }
+    case record_kind::credit_request: grant(in.get_object_id(), from); break;
     case record_kind::credit_grant: {
       const object_id id = in.get_object_id();
       imports_.on_grant(id, in.get_u32());
@@ -166,6 +166,28 @@ void interpreter::handle(record& r, interpreter_id from) {
   }
 }
 
+void interpreter::put_off(record& r, interpreter_id from) {
+  envelope_writer w(from);
+  const std::size_t start = open_record(w, r.kind);
+  w.put_bytes(r.body.get_bytes(r.body.left()));
+  if (w.failed()) throw std::bad_alloc();
+  close_record(w, start);
+  early_.push_back(w.take());  // count 0: the inbox counts the message as handled with the envelope it came in
+}
+
+void interpreter::take_early() {
+  // Behind the envelope that brought the start, ahead of what came later from the same senders.
+  envelope* at = first_;
+  for (envelope_ptr& e : early_) {
+    envelope* const early = e.release();
+    early->next = at->next;
+    at->next = early;
+    if (last_ == at) last_ = early;
+    at = early;
+  }
+  early_.clear();
+}
+
 void interpreter::handle_start(wire_reader& in, interpreter_id from) {
   start_request_ = requests_.open(from, in.get_u64());
   source where;
@@ -180,6 +202,7 @@ void interpreter::handle_start(wire_reader& in, interpreter_id from) {
   }
   running_guest_.store(guest_.get(), std::memory_order_relaxed);
   guest_->start(start_request_, where, in);
+  take_early();
 }
 
 void interpreter::handle_guest_message(record& r, interpreter_id from) {
@@ -275,6 +298,14 @@ void interpreter::handle_reply(record& r) {
   guest_->resume(*token, o);
 }
 
+void interpreter::grant(const object_id& id, interpreter_id holder) {
+  const std::uint32_t credit = exports_.grant(id);
+  wire_writer& w = outbox_.open(holder, record_kind::credit_grant);
+  put_object_id(w, id);
+  w.put_u32(credit);
+  if (!commit_word()) exports_.take_back(id, credit);  // the holder is gone: nobody else would send it home
+}
+
 void interpreter::handle_decref(wire_reader& in) {
   const std::uint32_t n = in.get_u32();
   for (std::uint32_t i = 0; i < n && !in.failed(); ++i) {
@@ -318,7 +349,10 @@ bool interpreter::fire_timers() {
   const time_point now = env_.now();
   if (wake_set_ <= now) wake_set_ = {};
   if (stop_deadline_ <= now) set_controls({.kill = true});
-  while (auto token = timers_.take_due(now)) {
+  // A timer set meanwhile that is due already waits for another turn.
+  for (std::size_t left = timers_.size(); left > 0 && !ending_; --left) {
+    const auto token = timers_.take_due(now);
+    if (!token) break;
     if (guest_ == nullptr) continue;
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
     guest_->resume(*token, {.what = outcome::kind::timer});
@@ -355,7 +389,7 @@ void interpreter::send_word(interpreter_id to, record_kind kind, const object_id
   commit_word();
 }
 
-void interpreter::commit_word() { Atoll::commit_word(outbox_); }
+bool interpreter::commit_word() { return Atoll::commit_word(outbox_); }
 
 void interpreter::flush_protocol() { send_protocol(imports_, outbox_, env_.where()); }
 

@@ -28,6 +28,7 @@ class timer_queue {
   }
 
   bool empty() const noexcept { return by_time_.empty(); }
+  std::size_t size() const noexcept { return by_time_.size(); }
   time_point earliest() const { return by_time_.begin()->first.when; }
   /// The next timer that is due, taken out.
   std::optional<guest_word> take_due(time_point now) {
