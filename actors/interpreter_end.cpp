@@ -150,6 +150,7 @@ void interpreter::finish() {
   // 1, 2: the guest, then its memory.
   if (guest_ != nullptr) {
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
+    if (outcome_ == end_kind::killed) guest_->interrupt(errc::killed);  // nothing of it runs any more, in close() neither
     guest_->close();
     running_guest_.store(nullptr, std::memory_order_relaxed);
     guest_.reset();

@@ -125,7 +125,13 @@ void return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans
 }
 
 void deliver(inbox& to, envelope_ptr e, directory& where) {
-  if (!to.push(std::move(e))) dispose_leftovers(to, where);
+  try {
+    if (!to.push(std::move(e))) dispose_leftovers(to, where);
+  } catch (const std::bad_alloc&) {
+    // Not delivered: what it carries goes home while there is memory for that; the sender learns that there is none.
+    if (e != nullptr) dispose(std::move(e), to.id(), where);
+    throw;
+  }
 }
 
 void dispose(envelope_ptr e, interpreter_id receiver, directory& where, const epitaph& last_words) {

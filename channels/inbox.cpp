@@ -9,10 +9,13 @@ inbox::~inbox() {
   }
 }
 
-bool inbox::push(envelope_ptr e) {
+bool inbox::push(envelope_ptr&& e) {
   // seq_cst: pairs with handled(), see await_room().
   backlog_.fetch_add(e->count(), std::memory_order_seq_cst);
-  if (!queue_.push(e.get())) throw std::bad_alloc();
+  if (!queue_.push(e.get())) {
+    backlog_.fetch_sub(e->count(), std::memory_order_seq_cst);
+    throw std::bad_alloc();
+  }
   e.release();
   return wake();
 }

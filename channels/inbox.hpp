@@ -48,7 +48,8 @@ class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_coun
   void set_waker(waker& w) noexcept { waker_ = &w; }
 
   /// Hands an envelope over. False when the inbox is closed: the caller then disposes of whatever take_leftover() gives.
-  [[nodiscard]] bool push(envelope_ptr e);
+  /// Throws bad_alloc, the envelope still the caller's, when the queue has no memory for it.
+  [[nodiscard]] bool push(envelope_ptr&& e);
   /// Gives the owner a turn without a message. False when closed.
   bool wake() noexcept;
 

@@ -187,7 +187,7 @@ TEST_CASE("spawn says why a program could not start") {
   CHECK(r.interpreters[1].outcome == end_kind::stopped);
 }
 
-TEST_CASE("the living are found by name and listed; the host program is not among them") {
+TEST_CASE("the living are found by name and listed, the host program is not among them") {
   runtime_under_test t;
   Atoll::system s(t.config);
   const interpreter_handle a = spawn_native(s, "a");
@@ -198,7 +198,7 @@ TEST_CASE("the living are found by name and listed; the host program is not amon
   CHECK(a.id() != main_interpreter);
 }
 
-TEST_CASE("stop ends an interpreter in order; a future is ready when it is gone") {
+TEST_CASE("stop ends an interpreter in order, a future is ready when it is gone") {
   runtime_under_test t;
   std::atomic<bool> exited{false};
   t.config.languages["probe"] = [&](host& h) {
@@ -308,7 +308,7 @@ TEST_CASE("a future waited for inside a turn is refused instead of waiting for i
 }
 #endif
 
-TEST_CASE("pending calls run once each, in the order of one thread; those that throw are counted, the rest run") {
+TEST_CASE("pending calls run once each, in the order of one thread, those that throw are counted, the rest run") {
   runtime_under_test t;
   Atoll::system s(t.config);
   const interpreter_handle h = spawn_native(s);
@@ -325,7 +325,7 @@ TEST_CASE("pending calls run once each, in the order of one thread; those that t
   CHECK(r.pending_calls_refused == 0);
 }
 
-TEST_CASE("a pending call for the dead is refused; one that was accepted before the death is reported") {
+TEST_CASE("a pending call for the dead is refused, one that was accepted before the death is reported") {
   runtime_under_test t;
   std::string logged;
   t.config.log = [&](std::string_view line) { logged += line; };

@@ -101,7 +101,7 @@ TEST_CASE("a chunk gets its arguments, and handles cross as handles") {
   )lua") == "1\tx\t1\ntrue\tmain\t2\ttrue\tnil\nrunning\t2\n");
 }
 
-TEST_CASE("a program that does not load is one line of error; one that fails has a traceback") {
+TEST_CASE("a program that does not load is one line of error, one that fails has a traceback") {
   CHECK(logged(R"lua(
     local _, e = pcall(atoll.spawn, {code = "return +", chunk = "@bad.lua"})
     log(e.code, e.message)

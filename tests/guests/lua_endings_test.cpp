@@ -134,7 +134,7 @@ TEST_CASE("a long computation yields when asked, inside coroutines too, and give
   }
 }
 
-TEST_CASE("a waiting task is interrupted in its wait; a preempted one where it stands") {
+TEST_CASE("a waiting task is interrupted in its wait, a preempted one where it stands") {
   fake_world world(make_lua_guest);
   auto& main = world.run(std::string(head) + R"lua(
     kept = atoll.task(function()
@@ -152,7 +152,7 @@ TEST_CASE("a waiting task is interrupted in its wait; a preempted one where it s
   CHECK(main.logged[1] == "closed");
 }
 
-TEST_CASE("exit handlers run last in first out and may wait; finalizers follow by priority; failures don't stop them") {
+TEST_CASE("exit handlers run last in first out and may wait, finalizers follow by priority, failures don't stop them") {
   fake_world world(make_lua_guest);
   auto& main = world.run(std::string(head) + R"lua(
     local w = atoll.spawn{code = "return {f = function() return 'answer' end}"}

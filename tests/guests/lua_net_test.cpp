@@ -96,7 +96,7 @@ TEST_CASE("a write waits until the bytes are out when they pile up") {
   CHECK(lines(main) == "true\ntrue\n");
 }
 
-TEST_CASE("a fresh connection moves to the interpreter it is sent to; one in use does not") {
+TEST_CASE("a fresh connection moves to the interpreter it is sent to, one in use does not") {
   fake_world world(make_lua_guest);
   auto& main = world.run(std::string(head) + R"lua(
     local w = atoll.spawn{code = "local atoll = require 'atoll'; return {serve = function(c) local l <close> = c; atoll.log.info(c:read()) end}"}

@@ -30,7 +30,7 @@ std::string with_counter(const char* code) { return logged(std::string(counter) 
 
 } // namespace
 
-TEST_CASE("methods of an object elsewhere are called through its proxy; results may be the object again") {
+TEST_CASE("methods of an object elsewhere are called through its proxy, results may be the object again") {
   CHECK(with_counter(R"lua(
     local c = w:call("make")
     log(c:add(2))

@@ -110,7 +110,7 @@ TEST_CASE("native: code to evaluate and bytes that are no message are refused") 
   CHECK(failure(p.deliver_bytes(record_kind::call, {}, {}, "add", "\x3f")).code == errc::bad_message);
 }
 
-TEST_CASE("native: a one-way message has no answer; its failure is logged") {
+TEST_CASE("native: a one-way message has no answer, its failure is logged") {
   native_pair p(functions());
   p.send("add", {1, 2});
   CHECK(p.host.replies.empty());

@@ -203,7 +203,7 @@ TEST_CASE("native: a foreign reference is one use, kept while an object keeps it
   CHECK(p.host.imports().size() == 0);
 }
 
-TEST_CASE("native: a one-way message to a foreign object carries its target's credit; refused, all is put back") {
+TEST_CASE("native: a one-way message to a foreign object carries its target's credit, refused, all is put back") {
   native_pair p(bank());
   const value a = one(p.call("account", "a"));
   CHECK(p.method(a, "watch", p.own_object(77)));

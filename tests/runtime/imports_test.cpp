@@ -185,7 +185,7 @@ TEST_CASE("imports: a borrower that lost interest waits for its grant, then retu
   CHECK(t.size() == 0);
 }
 
-TEST_CASE("imports: a borrower may lend on; it stays until its own borrower is done") {
+TEST_CASE("imports: a borrower may lend on, it stays until its own borrower is done") {
   import_table t(holder, small);
   const auto i = t.receive(lent_by(lender));
   const wire_ref loan = t.give(i);
@@ -301,7 +301,7 @@ TEST_CASE("imports: credit taken back after the entry went is not lost") {
   CHECK(outgoing(t).decref == 2);
 }
 
-TEST_CASE("imports: at the guest's end all uses are over at once; borrowed entries do not wait") {
+TEST_CASE("imports: at the guest's end all uses are over at once, borrowed entries do not wait") {
   import_table t(holder, small);
   const auto i = t.receive(with_credit(4));
   t.add_use(i);

@@ -520,7 +520,7 @@ TEST_CASE("cast: optional is nil or the thing, never something else") {
   CHECK(complaint<std::optional<bool>>("x") == "wanted boolean, got string \"x\"");
 }
 
-TEST_CASE("cast: several values become a tuple; missing ones are nil and named, surplus ones ignored") {
+TEST_CASE("cast: several values become a tuple, missing ones are nil and named, surplus ones ignored") {
   const std::vector<value> values{1, "two", 3.5};
   using two = std::tuple<int, std::string>;
   CHECK(values_cast<two>(values) == two{1, "two"});

@@ -2,6 +2,7 @@
 # Once with one shard, once with three shards and two connection interpreters.
 # KV_REQUESTS: how many requests each load run makes.
 set -euo pipefail
+trap "" PIPE  # a server that closes on a bad client is an error of that write, not the end of this script
 for tool in redis-cli redis-benchmark; do
   command -v "$tool" >/dev/null || { echo "skipped: no $tool (Debian: redis-tools)"; exit 77; }
 done
