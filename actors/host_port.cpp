@@ -92,15 +92,28 @@ result<send_status> host_port::put_message(interpreter_id to, record_kind kind, 
   } put_back_all(*this);
 
   wire_writer& w = outbox_->open(to, kind);
-  const result<void> written = body(w);
+  result<void> written;
+  try {
+    written = body(w);
+  } catch (const std::bad_alloc&) {
+    written = fail(errc::out_of_memory, "no memory for the message");
+  }
   const send_status sent = written ? outbox_->commit() : send_status::gone;
   if (sent > send_status::crowded) outbox_->rollback(put_back_all);
-  if (imports_.queued() > 0) send_protocol(imports_, *outbox_, env_->where());
-  outbox_->flush();
+  flush();
   if (!written) return tl::unexpected<error>(written.error());
   if (sent == send_status::gone) return tl::unexpected<error>(gone(to));
   if (sent == send_status::no_memory) return fail(errc::out_of_memory, "no memory for the message");
   return sent;
+}
+
+void host_port::flush() {
+  try {
+    if (imports_.queued() > 0) send_protocol(imports_, *outbox_, env_->where());
+    outbox_->flush();
+  } catch (const std::bad_alloc&) {
+    // What was not delivered has been disposed of (channels/disposal.hpp): its callers get an answer from there.
+  }
 }
 
 host_port::answer_ptr host_port::ask(interpreter_id to, record_kind kind, const body_function& body) {
@@ -330,8 +343,7 @@ void host_port::work(news& out) {
       commit_word(*outbox_);
     }
   }
-  if (imports_.queued() > 0) send_protocol(imports_, *outbox_, env_->where());
-  outbox_->flush();
+  flush();
 }
 
 void host_port::handle(wire_reader& records, interpreter_id from, news& out) {
