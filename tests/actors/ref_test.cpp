@@ -7,6 +7,9 @@
 #include <atoll/lua.hpp>
 #include <atoll/native.hpp>
 
+#include "actors/core.hpp"
+#include "tests/actors/probe_guest.hpp"
+
 using namespace Atoll;
 using namespace std::chrono_literals;
 
@@ -348,4 +351,27 @@ TEST_CASE("with little credit, a killed owner leaves no lent reference behind") 
   for (const auto& f : waiting) CHECK(!f.get_for(5s).has_value());
   a = {};
   CHECK(t.runtime.finalize().verdict == clean);
+  CHECK(t.runtime.inside().where().tombstones() == 0);
+}
+
+TEST_CASE("an answer that comes after its call has failed gives its references back") {
+  system_config config = two_workers();
+  test::probe_functions functions;
+  request_id asked = no_request;
+  functions["later"] = [&](test::probe&, const incoming& m) { asked = m.request; };
+  config.languages["probe"] = [&](host& h) {
+    auto p = std::make_unique<test::probe>(h, functions);
+    p->hooks["exit"] = [&, self = p.get()] {
+      self->put_own(self->outside().open_reply(asked), 1);
+      self->outside().commit();
+    };
+    return p;
+  };
+  Atoll::system runtime(config);
+  const auto answer = runtime.spawn({.language = "probe"}, code("")).value().call("later");
+  const auto r = runtime.finalize();
+  CHECK(code_of(answer.get()) == errc::runtime_finalizing);
+  CHECK(r.verdict == clean);
+  CHECK(r.exported == 1);
+  CHECK(r.released == 1);
 }
