@@ -195,8 +195,16 @@ class simulation {
     }
   }
   void lose_one() {
-    for (const interpreter_id id : world.living())
-      if (const envelope_ptr e = world.find(id)->box().take()) return;
+    for (const interpreter_id id : world.living()) {
+      const envelope_ptr e = world.find(id)->box().take();
+      if (e == nullptr) continue;
+      wire_reader in = e->reader();
+      while (!in.at_end()) {
+        record r = next_record(in);
+        if (r.kind == record_kind::job) delete reinterpret_cast<job*>(r.body.get_u64());  // what crosses alone is lost
+      }
+      return;
+    }
   }
 
   // -- the audit -----------------------------------------------------------------------------------------------------

@@ -425,9 +425,11 @@ TEST_CASE("shell: a call on an object the owner no longer knows fails with refer
     w.put_u8(0);
     put_target(w, {{a, 17, 1}, 1, {}});
     w.put_text("poke");
+    p.put_own(w, 7);
     p.outside().commit();
   });
   CHECK(code == errc::reference_released);
+  CHECK(v.at(b).dropped == std::vector<guest_word>{7});  // what the call carried came home
 }
 
 TEST_CASE("shell: after the imports are dropped, messages are refused and what they carry goes home") {
