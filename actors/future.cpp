@@ -23,7 +23,8 @@ const call_results* answer::await(std::optional<std::chrono::steady_clock::time_
   std::unique_lock lock(mutex_);
   if (results_) return &*results_;
   if (on_worker_thread()) {
-    why = {errc::invalid_argument, "a future was waited for inside an interpreter's turn or a callback", {}, {}, {}, {}};
+    why = {
+        errc::invalid_argument, "a future was waited for inside an interpreter's turn or a callback", {}, {}, {}, {}};
 #if defined(ATOLL_CHECKED)
     std::fprintf(stderr, "atoll: future invariant: %s\n", why.message.c_str());
     std::abort();

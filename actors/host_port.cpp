@@ -66,8 +66,11 @@ private:
 };
 
 host_port::host_port(environment& env, const credit_policy& credit, std::size_t high_water)
-    : box_(new inbox(host_interpreter, high_water)), env_(&env), codec_(std::make_unique<codec>(*this)),
-      imports_(host_interpreter, credit), outbox_(std::make_unique<outbox>(host_interpreter, env.where())) {}
+    : box_(new inbox(host_interpreter, high_water)),
+      env_(&env),
+      codec_(std::make_unique<codec>(*this)),
+      imports_(host_interpreter, credit),
+      outbox_(std::make_unique<outbox>(host_interpreter, env.where())) {}
 
 host_port::~host_port() = default;
 

@@ -66,7 +66,6 @@ public:
   std::shared_ptr<answer> run(std::unique_ptr<call_job> work) const;
 
 private:
-
   const imported* hold() const noexcept;
   std::shared_ptr<answer> invoke(invoke_op op, std::string_view name, const std::vector<value>& args) const;
   result<void> send_values(std::string_view method, const std::vector<value>& args) const;

@@ -31,8 +31,7 @@ void run_native_work(host& owner, interpreter_id caller, call_id call, const std
   if (results) {
     wire_writer& w = owner.open_message(caller, record_kind::reply);
     w.put_u64(call);
-    result<void> sent =
-        guest != nullptr ? encode_values(w, guest->context().references(), *results) : result<void>();
+    result<void> sent = guest != nullptr ? encode_values(w, guest->context().references(), *results) : result<void>();
     if (sent && owner.commit() <= send_status::crowded) return;
     owner.rollback();
     results = sent ? fail(errc::out_of_memory, "no memory for the answer") : tl::unexpected<error>(sent.error());

@@ -3,8 +3,8 @@
 // Threads: owner only, in its turn.
 #pragma once
 
-#include "guests/native/native_context.hpp"
 #include "guests/native/native_call.hpp"
+#include "guests/native/native_context.hpp"
 
 namespace Atoll {
 

@@ -84,8 +84,7 @@ struct parameters<native_context, Args...> {
 
   template <class F, class... Lead>
   static native_results apply(const F& f, values& args, native_context& c, Lead&... lead) {
-    return std::apply([&](auto&... a) { return invoke_packed(f, lead..., c, static_cast<decltype(a)&&>(a)...); },
-                      args);
+    return std::apply([&](auto&... a) { return invoke_packed(f, lead..., c, static_cast<decltype(a)&&>(a)...); }, args);
   }
 };
 template <class Tuple>
@@ -97,9 +96,7 @@ template <class Work>
 class native_call_job final : public call_job {
 public:
   explicit native_call_job(Work work) : work_(std::move(work)) {}
-  void run(host& owner) override {
-    run_native_work(owner, host_interpreter, call_, target_, std::ref(work_));
-  }
+  void run(host& owner) override { run_native_work(owner, host_interpreter, call_, target_, std::ref(work_)); }
 
 private:
   Work work_;
@@ -128,21 +125,19 @@ public:
 
   /// Calls a member function in the owner's turn; its arguments are converted here and moved there.
   template <class M, class... Args>
-    requires std::is_member_function_pointer_v<M>
+  requires std::is_member_function_pointer_v<M>
   auto call(M method, Args&&... args) const {
     using signature = detail::signature_of<M>;
     using parameters = detail::parameters_of<typename signature::call_arguments>;
     using R = typename detail::brought<typename signature::returned>::type;
-    return future<R>(any_.run(detail::make_call(
-        [method, given = typename parameters::values(std::forward<Args>(args)...)](native_context& c,
-                                                                                   object* o) mutable {
-          T* const self = content_of<T>(*o);
-          if (self == nullptr)
-            return native_results(fail(errc::invalid_argument, fmt::format("the object is no {}, but a {}",
-                                                                           c.objects().class_of<T>().name,
-                                                                           o->cls->name)));
-          return parameters::apply(method, given, c, *self);
-        })));
+    return future<R>(any_.run(detail::make_call([method, given = typename parameters::values(std::forward<Args>(
+                                                             args)...)](native_context& c, object* o) mutable {
+      T* const self = content_of<T>(*o);
+      if (self == nullptr)
+        return native_results(fail(errc::invalid_argument, fmt::format("the object is no {}, but a {}",
+                                                                       c.objects().class_of<T>().name, o->cls->name)));
+      return parameters::apply(method, given, c, *self);
+    })));
   }
   /// Calls a method by its name.
   template <class R = value, class... Args>
@@ -171,11 +166,10 @@ struct value_traits<ref<T>> {
 
 template <class T, class... Args>
 future<ref<T>> interpreter_handle::make(Args&&... args) const {
-  return future<ref<T>>(run(detail::make_call(
-      [given = std::tuple<detail::crossing_t<Args>...>(std::forward<Args>(args)...)](native_context& c,
-                                                                                     object*) mutable {
-        return std::apply([&](auto&... a) { return native_results(to_values(c.make<T>(std::move(a)...))); }, given);
-      })));
+  return future<ref<T>>(run(detail::make_call([given = std::tuple<detail::crossing_t<Args>...>(
+                                                   std::forward<Args>(args)...)](native_context& c, object*) mutable {
+    return std::apply([&](auto&... a) { return native_results(to_values(c.make<T>(std::move(a)...))); }, given);
+  })));
 }
 
 } // namespace Atoll

@@ -45,7 +45,8 @@ native_interface bank() {
             .method("deposit", &account::deposit)
             .property("balance", &account::balance));
   f.function("balance", [](const handle<account>& a) { return a->balance; });
-  f.function("keep", [](native_context& c, foreign_ref r) { c.state<std::vector<foreign_ref>>().push_back(std::move(r)); });
+  f.function("keep",
+             [](native_context& c, foreign_ref r) { c.state<std::vector<foreign_ref>>().push_back(std::move(r)); });
   f.function("kept", [](native_context& c) { return c.state<std::vector<foreign_ref>>(); });
   f.function("forget", [](native_context& c) { c.state<std::vector<foreign_ref>>().clear(); });
   f.function("fresh", [](native_context& c, int n) {
@@ -284,7 +285,8 @@ TEST_CASE("a host thread calls Lua objects: their methods, fields and functions"
         return atoll.ref(c)
       end,
       doubler = function() return atoll.ref(function(x) return 2 * x end) end,
-    })", "counters"));
+    })",
+                                                                     "counters"));
   REQUIRE(program.has_value());
   {
     const auto counter = program->call<ref<>>("counter", 1).get().value();
