@@ -63,6 +63,7 @@ class core final : public environment, public std::enable_shared_from_this<core>
   void connect(const std::string& address, interpreter_id receiver, guest_word token) override;
   void turn_begins(interpreter& who) noexcept override { ticker_->enter(who); }
   void turn_ends() noexcept override { ticker_->leave(); }
+  void turn_flushes() noexcept override { worker_scope::turn_flushes(); }
   bool finalizing() const noexcept override { return finalizing_.load(std::memory_order_relaxed); }
   void request_exit(int status) override;
   void main_done(const error* failure) override;

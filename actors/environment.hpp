@@ -60,6 +60,9 @@ class environment {
   /// tick it. The second comes before anybody else can run the next turn.
   virtual void turn_begins(interpreter& who) noexcept = 0;
   virtual void turn_ends() noexcept = 0;
+  /// The turn's work is done, only its envelopes are still to go out: whoever is woken from here on may run next on this
+  /// thread.
+  virtual void turn_flushes() noexcept {}
 
   virtual bool finalizing() const noexcept = 0;
   /// The main interpreter has nothing left to wait for, or somebody called exit.

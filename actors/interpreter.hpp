@@ -153,6 +153,8 @@ class interpreter final : public host {
   // The word under which the shell waits for its children to stop; a guest's words are its own business, but not this one.
   static constexpr guest_word child_token = ~guest_word{0};
 
+  static constexpr std::size_t figure_count = 11;
+
   bool work();
   void take_envelopes();
   bool handle_envelopes();
@@ -182,7 +184,8 @@ class interpreter final : public host {
   std::string id_text() const;
   error make_error(errc code, std::string message) const;
 
-  std::array<double, 11> count() const;
+  std::array<std::uint64_t, figure_count> count() const;
+  void share_figures() noexcept;
 
   void look_at_controls();
   bool fire_timers();
@@ -248,7 +251,7 @@ class interpreter final : public host {
   error failure_;
 
   // Relaxed: figures for others, each right by itself.
-  std::array<std::atomic<double>, 11> shared_figures_{};
+  std::array<std::atomic<std::uint64_t>, figure_count> shared_figures_{};
 
   std::uint64_t messages_in_ = 0;
   std::uint64_t releases_in_ = 0;
@@ -256,7 +259,7 @@ class interpreter final : public host {
   std::uint64_t finalizers_failed_ = 0;
   std::uint64_t pending_calls_run_ = 0;
   std::uint64_t pending_calls_failed_ = 0;
-  double cpu_seconds_ = 0;
+  std::uint64_t turn_ticks_ = 0;
 };
 
 }  // namespace Atoll

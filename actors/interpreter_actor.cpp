@@ -1,13 +1,32 @@
 #include "actors/interpreter_actor.hpp"
 
+#include "actors/turn_clock.hpp"
+
 namespace Atoll {
 
 namespace {
+
 thread_local caf::execution_unit* current_worker = nullptr;
-}
+thread_local bool flushing = false;                       // the turn on this thread is in its last flush
+thread_local interpreter_actor* next_to_run = nullptr;    // owns one count
+
+// How many turns may follow one another without CAF's queue having its say, and for how long.
+constexpr int chain_max = 32;
+constexpr std::uint64_t chain_ticks = 300'000;  // 100 to 150 us on today's machines
+
+}  // namespace
 
 worker_scope::worker_scope(caf::execution_unit* unit) noexcept : before_(std::exchange(current_worker, unit)) {}
-worker_scope::~worker_scope() { current_worker = before_; }
+
+worker_scope::~worker_scope() {
+  flushing = false;
+  if (interpreter_actor* next = take_next()) current_worker->exec_later(next);
+  current_worker = before_;
+}
+
+void worker_scope::turn_flushes() noexcept { flushing = current_worker != nullptr; }
+
+interpreter_actor* worker_scope::take_next() noexcept { return std::exchange(next_to_run, nullptr); }
 
 bool on_worker_thread() noexcept { return current_worker != nullptr; }
 
@@ -27,7 +46,11 @@ interpreter_actor::interpreter_actor(caf::actor_config& cfg, environment& env,
   shell_.box().set_waker(*this);
 }
 
-void interpreter_actor::schedule() noexcept { schedule_on_caf(home_system(), *this); }
+void interpreter_actor::schedule() noexcept {
+  if (!flushing) return schedule_on_caf(home_system(), *this);
+  intrusive_ptr_add_ref_impl();
+  if (interpreter_actor* woken_before = std::exchange(next_to_run, this)) current_worker->exec_later(woken_before);
+}
 
 void interpreter_actor::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {
   if (what->content().match_elements<caf::exit_msg>()) shell_.set_controls({.kill = true});
@@ -35,14 +58,32 @@ void interpreter_actor::enqueue(caf::mailbox_element_ptr what, caf::execution_un
   shell_.box().wake();
 }
 
+interpreter::turn_result interpreter_actor::run_turn(caf::execution_unit* unit) {
+  const interpreter::turn_result result = shell_.turn();
+  flushing = false;
+  if (result == interpreter::turn_result::done) cleanup(caf::error{}, unit);
+  return result;
+}
+
 caf::resumable::resume_result interpreter_actor::resume(caf::execution_unit* unit, size_t) {
-  const worker_scope scope(unit);
-  switch (shell_.turn()) {
+  worker_scope scope(unit);
+  const std::uint64_t start = turn_ticks();
+  const interpreter::turn_result own = run_turn(unit);
+  for (int turns = 1; turns < chain_max && turn_ticks() - start < chain_ticks; ++turns) {
+    interpreter_actor* next = scope.take_next();
+    if (next == nullptr) break;
+    // As CAF's worker would: the count that came with `next` goes back to the queue or is given up.
+    if (next->run_turn(unit) == interpreter::turn_result::again) {
+      unit->exec_later(next);
+    } else {
+      next->intrusive_ptr_release_impl();
+    }
+  }
+  switch (own) {
     case interpreter::turn_result::idle: return resume_result::awaiting_message;
     case interpreter::turn_result::again: return resume_result::resume_later;
     case interpreter::turn_result::done: break;
   }
-  cleanup(caf::error{}, unit);
   return resume_result::done;
 }
 

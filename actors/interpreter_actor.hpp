@@ -12,19 +12,29 @@
 
 namespace Atoll {
 
+class interpreter_actor;
+
 /// Schedules a resumable: on the calling worker when it is one, else on any.
 void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept;
 
 /// Whether the calling thread is one of CAF's workers in the middle of a turn: it must not wait for another's.
 bool on_worker_thread() noexcept;
 
-/// Marks the calling thread as a CAF worker for schedule_on_caf() while it lives.
+/// Marks the calling thread as a CAF worker while it lives, and keeps whom it runs next.
+//
+// A turn that ends by waking somebody usually waits for the answer: who is woken last by its final flush runs next on the
+// same thread, straight after it, without a way through CAF's queue. Everybody else, and who is woken in the middle of a
+// turn, goes to the queue, where idle workers find them.
 class worker_scope {
  public:
   explicit worker_scope(caf::execution_unit* unit) noexcept;
   ~worker_scope();
   worker_scope(const worker_scope&) = delete;
   worker_scope& operator=(const worker_scope&) = delete;
+
+  static void turn_flushes() noexcept;
+  /// Who was woken to run next; null: nobody. The caller owns one count of it.
+  interpreter_actor* take_next() noexcept;
 
  private:
   caf::execution_unit* before_;
@@ -51,8 +61,11 @@ class interpreter_actor final : public caf::monitorable_actor,
   void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) override;
 
   // caf::resumable
-  subtype_t subtype() const override { return caf::resumable::scheduled_actor; }
+  // Not a caf::scheduled_actor: what CAF's shutdown finds with that subtype it casts to one.
+  subtype_t subtype() const override { return caf::resumable::unspecified; }
   resume_result resume(caf::execution_unit* unit, size_t max_throughput) override;
+  /// One turn, and the end of the CAF actor when it was the last.
+  interpreter::turn_result run_turn(caf::execution_unit* unit);
   void intrusive_ptr_add_ref_impl() override { intrusive_ptr_add_ref(ctrl()); }
   void intrusive_ptr_release_impl() override { intrusive_ptr_release(ctrl()); }
   friend void intrusive_ptr_add_ref(interpreter_actor* a) { intrusive_ptr_add_ref(a->ctrl()); }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "actors/interpreter.hpp"
+#include "actors/turn_clock.hpp"
 #include "channels/disposal.hpp"
 
 namespace Atoll {
@@ -152,31 +153,36 @@ constexpr std::array figure_names = {"heap_bytes",   "heap_limit",  "exports", "
 template <class Values>
 host::figures named(const Values& values) {
   host::figures all;
-  for (std::size_t i = 0; i < figure_names.size(); ++i) all.emplace_back(figure_names[i], values[i]);
+  for (std::size_t i = 0; i < figure_names.size(); ++i) all.emplace_back(figure_names[i], static_cast<double>(values[i]));
+  all.back().second *= seconds_per_tick();  // the last one is counted in ticks
   return all;
 }
 
 }  // namespace
 
-std::array<double, 11> interpreter::count() const {
-  const auto n = [](auto v) { return static_cast<double>(v); };
-  return {n(heap_ ? heap_->bytes_in_use() : 0),
-          n(heap_ ? heap_->limit() : 0),
-          n(exports_.live()),
-          n(imports_.size()),
-          n(box_->backlog()),
-          n(messages_in_),
-          n(outbox_.messages()),
-          n(releases_in_),
-          n(guest_ ? guest_->tasks() : 0),
-          n(turns()),
-          cpu_seconds_};
+std::array<std::uint64_t, interpreter::figure_count> interpreter::count() const {
+  return {heap_ ? heap_->bytes_in_use() : 0,
+          heap_ ? heap_->limit() : 0,
+          exports_.live(),
+          imports_.size(),
+          box_->backlog(),
+          messages_in_,
+          outbox_.messages(),
+          releases_in_,
+          guest_ ? guest_->tasks() : 0,
+          turns(),
+          turn_ticks_};
+}
+
+void interpreter::share_figures() noexcept {
+  const auto now = count();
+  for (std::size_t i = 0; i < now.size(); ++i) shared_figures_[i].store(now[i], std::memory_order_relaxed);
 }
 
 host::figures interpreter::stats() const { return named(count()); }
 
 host::figures interpreter::shared_stats() const {
-  std::array<double, figure_names.size()> values{};
+  std::array<std::uint64_t, figure_count> values{};
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = shared_figures_[i].load(std::memory_order_relaxed);
   return named(values);
 }

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "actors/interpreter.hpp"
+#include "actors/turn_clock.hpp"
 #include "channels/disposal.hpp"
 #include "channels/protocol.hpp"
 
@@ -33,17 +34,17 @@ controls interpreter::pending_controls() const noexcept {
 interpreter::turn_result interpreter::turn() {
   if (finished_) return turn_result::done;
   box_->turn().begin();
-  const time_point start = clock_type::now();
+  std::uint64_t start = turn_ticks();
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  controls_.fetch_and(static_cast<std::uint8_t>(~yield_bit), std::memory_order_relaxed);
+  if (pending_controls().yield) controls_.fetch_and(static_cast<std::uint8_t>(~yield_bit), std::memory_order_relaxed);
   env_.turn_begins(*this);
   try {
     for (;;) {
       const bool more = work();
       if (ending_) finish();
-      cpu_seconds_ += std::chrono::duration<double>(clock_type::now() - start).count();
-      const std::array<double, 11> figures_now = count();
-      for (std::size_t i = 0; i < figures_now.size(); ++i) shared_figures_[i].store(figures_now[i], std::memory_order_relaxed);
+      const std::uint64_t stop = turn_ticks();
+      turn_ticks_ += stop - std::exchange(start, stop);
+      share_figures();
       env_.turn_ends();
       if (finished_) return turn_result::done;
       if (more) return turn_result::again;
@@ -69,6 +70,7 @@ bool interpreter::work() {
     more = guest_->run_ready() || more;
   }
   drop_due();
+  env_.turn_flushes();
   flush();
   running_guest_.store(nullptr, std::memory_order_relaxed);
   if (id_ == main_interpreter && state_ == run_state::running && !ending_ && !guest_->waiting()) tell_main_done(nullptr);
