@@ -72,9 +72,9 @@ caf::resumable::resume_result interpreter_actor::resume(caf::execution_unit* uni
   for (int turns = 1; turns < chain_max && turn_ticks() - start < chain_ticks; ++turns) {
     interpreter_actor* next = scope.take_next();
     if (next == nullptr) break;
-    // As CAF's worker would: the count that came with `next` goes back to the queue or is given up.
+    // As CAF's worker would: the count that came with `next` goes to a queue's end, behind those who wait, or is given up.
     if (next->run_turn(unit) == interpreter::turn_result::again) {
-      unit->exec_later(next);
+      home_system().scheduler().enqueue(next);
     } else {
       next->intrusive_ptr_release_impl();
     }

@@ -344,6 +344,9 @@ void interpreter::run_job(wire_reader& in) {
   } catch (const std::exception& e) {
     ++pending_calls_failed_;
     log(log_level::error, fmt::format("a pending call failed: {}", e.what()));
+  } catch (...) {
+    ++pending_calls_failed_;
+    log(log_level::error, "a pending call failed with an exception that is no std::exception");
   }
 }
 
