@@ -37,7 +37,7 @@ class simulation;
 
 /// Does whatever the simulation's dice say, and keeps its books honest.
 class gambler final : public guest {
- public:
+public:
   gambler(simulation& s, host& h) : sim_(s), host_(h) {}
 
   void act();
@@ -58,7 +58,7 @@ class gambler final : public guest {
   void close() override;
   void tick() noexcept override {}
 
- private:
+private:
   std::size_t below(std::size_t n);
   void take(wire_reader values);
   void fill(wire_writer& w);
@@ -109,8 +109,9 @@ struct options {
 };
 
 class simulation {
- public:
-  simulation(std::uint64_t seed, const options& o, mutant how) : dice(seed), opts(o), broken(how), world(seed, o.config) {
+public:
+  simulation(std::uint64_t seed, const options& o, mutant how)
+      : dice(seed), opts(o), broken(how), world(seed, o.config) {
     world.languages["gambler"] = [this](host& h) {
       auto g = std::make_unique<gambler>(*this, h);
       guests[h.id()] = g.get();
@@ -149,49 +150,49 @@ class simulation {
   options opts;
   mutant broken;
   std::map<interpreter_id, gambler*> guests;
-  std::vector<expectation> expectations;  // by token - 1
-  std::vector<thing> things;              // by word
+  std::vector<expectation> expectations; // by token - 1
+  std::vector<thing> things;             // by word
   bool winding_up = false;
   bool lent = false;
   test::shell_world world;
   std::string why;
 
- private:
+private:
   void step() {
     const auto living = world.living();
     switch (below(12)) {
-      case 0:
-      case 1:
-      case 2:
-      case 3:
-        if (!living.empty()) {
-          const interpreter_id who = living[below(living.size())];
-          world.post(who, [this, who](interpreter&) {
-            if (const auto g = guests.find(who); g != guests.end()) g->second->act();
-          });
-        }
-        break;
-      case 4:
-        if (living.size() < 3) world.start("gambler");
-        break;
-      case 5:
-        if (chance(8)) world.advance(5ms);
-        break;
-      case 6:
-        if (opts.deaths && living.size() > 1 && chance(opts.death_one_in)) end(living[below(living.size())]);
-        break;
-      case 7:
-        if (broken == mutant::envelope_lost && chance(4)) lose_one();
-        break;
-      default: turn(); break;
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      if (!living.empty()) {
+        const interpreter_id who = living[below(living.size())];
+        world.post(who, [this, who](interpreter&) {
+          if (const auto g = guests.find(who); g != guests.end()) g->second->act();
+        });
+      }
+      break;
+    case 4:
+      if (living.size() < 3) world.start("gambler");
+      break;
+    case 5:
+      if (chance(8)) world.advance(5ms);
+      break;
+    case 6:
+      if (opts.deaths && living.size() > 1 && chance(opts.death_one_in)) end(living[below(living.size())]);
+      break;
+    case 7:
+      if (broken == mutant::envelope_lost && chance(4)) lose_one();
+      break;
+    default: turn(); break;
     }
   }
   void turn() { world.step(); }
   void end(interpreter_id who) {
     switch (below(4)) {
-      case 0: world.stop(who, below(3) * 4); break;
-      case 1: world.control(who, {.interrupt = true}); break;
-      default: world.kill(who); break;
+    case 0: world.stop(who, below(3) * 4); break;
+    case 1: world.control(who, {.interrupt = true}); break;
+    default: world.kill(who); break;
     }
   }
   void lose_one() {
@@ -201,7 +202,7 @@ class simulation {
       wire_reader in = e->reader();
       while (!in.at_end()) {
         record r = next_record(in);
-        if (r.kind == record_kind::job) delete reinterpret_cast<job*>(r.body.get_u64());  // what crosses alone is lost
+        if (r.kind == record_kind::job) delete reinterpret_cast<job*>(r.body.get_u64()); // what crosses alone is lost
       }
       return;
     }
@@ -211,9 +212,9 @@ class simulation {
 
   struct tally {
     std::uint64_t credit = 0;
-    bool needed = false;           // held, lent or referred to: the object must live
-    std::int64_t loans_given = 0;  // by the living
-    std::int64_t loans_held = 0;   // by borrowers, in messages, on their way back
+    bool needed = false;          // held, lent or referred to: the object must live
+    std::int64_t loans_given = 0; // by the living
+    std::int64_t loans_held = 0;  // by borrowers, in messages, on their way back
   };
   using tallies = std::map<std::tuple<std::uint64_t, std::uint32_t, std::uint32_t>, tally>;
   static auto key(const object_id& id) { return std::tuple(number(id.owner), id.slot, id.generation); }
@@ -233,28 +234,28 @@ class simulation {
     while (!in.at_end()) {
       record r = next_record(in);
       switch (r.kind) {
-        case record_kind::decref:
-          for (std::uint32_t n = r.body.get_u32(); n > 0; --n) {
-            const std::uint32_t slot = r.body.get_u32();
-            const std::uint32_t generation = r.body.get_u32();
-            all[{number(to), slot, generation}].credit += r.body.get_u32();
-          }
-          break;
-        case record_kind::credit_grant: {
-          const object_id id = r.body.get_object_id();
-          all[key(id)].credit += r.body.get_u32();
-          break;
+      case record_kind::decref:
+        for (std::uint32_t n = r.body.get_u32(); n > 0; --n) {
+          const std::uint32_t slot = r.body.get_u32();
+          const std::uint32_t generation = r.body.get_u32();
+          all[{number(to), slot, generation}].credit += r.body.get_u32();
         }
-        case record_kind::loan_return: {
-          const object_id id = r.body.get_object_id();
-          all[key(id)].loans_held += r.body.get_u32();
-          break;
-        }
-        default: {
-          counter c(all);
-          walk_record(r, c);
-          break;
-        }
+        break;
+      case record_kind::credit_grant: {
+        const object_id id = r.body.get_object_id();
+        all[key(id)].credit += r.body.get_u32();
+        break;
+      }
+      case record_kind::loan_return: {
+        const object_id id = r.body.get_object_id();
+        all[key(id)].loans_held += r.body.get_u32();
+        break;
+      }
+      default: {
+        counter c(all);
+        walk_record(r, c);
+        break;
+      }
       }
     }
   }
@@ -265,7 +266,7 @@ class simulation {
     reports_seen_ = world.reports.size();
     // What a shell has taken out of its inbox and not handled cannot be seen: then only the quiet are audited.
     bool hidden = opts.config.turn_messages < 1000 && !all_idle();
-    for (const interpreter_id id : world.living()) hidden = hidden || guests.count(id) == 0;  // not started: it puts off
+    for (const interpreter_id id : world.living()) hidden = hidden || guests.count(id) == 0; // not started: it puts off
     if (hidden) {
       death_unseen_ = death_unseen_ || death;
       return;
@@ -292,8 +293,8 @@ class simulation {
       world.find(id)->exports().for_each([&](const object_id& o, guest_word word, std::uint64_t out) {
         const tally t = all[key(o)];
         all.erase(key(o));
-        const std::string name = "object " + std::to_string(word) + ": out " + std::to_string(out) + ", credit "
-                                 + std::to_string(t.credit);
+        const std::string name =
+            "object " + std::to_string(word) + ": out " + std::to_string(out) + ", credit " + std::to_string(t.credit);
         if (t.credit > out) return violated("I1, too much: " + name);
         const std::uint64_t rest = out - t.credit;
         if (rest > 0 && !pinned) violated("I1, lost: " + name);
@@ -307,7 +308,8 @@ class simulation {
     unaccounted_.swap(unaccounted);
     for (const auto& [k, t] : all) {
       if (world.alive(interpreter_id{std::get<0>(k)}) && (t.needed || t.credit > 0))
-        violated("I2: an object of living interpreter " + std::to_string(std::get<0>(k)) + " is referred to and not out");
+        violated("I2: an object of living interpreter " + std::to_string(std::get<0>(k))
+                 + " is referred to and not out");
     }
   }
   bool all_idle() {
@@ -430,12 +432,12 @@ void gambler::put_own(wire_writer& w) {
 
 void gambler::fill_one(wire_writer& w) {
   switch (below(5)) {
-    case 0: put_own(w); break;
-    case 1: w.put_string(std::string(below(200), 'x')); break;
-    default:
-      if (held_.empty()) return put_own(w);
-      w.put_reference(host_.imports().give(any_held()));
-      break;
+  case 0: put_own(w); break;
+  case 1: w.put_string(std::string(below(200), 'x')); break;
+  default:
+    if (held_.empty()) return put_own(w);
+    w.put_reference(host_.imports().give(any_held()));
+    break;
   }
 }
 
@@ -513,12 +515,13 @@ void gambler::spawn() {
   if (sim_.world.living().size() > 7) return;
   const guest_word token = sim_.expect(expectation::kind::call, host_.id(), {});
   const bool written = below(10) != 0;
-  const auto child = host_.spawn({.language = "gambler"}, {source_kind::code, below(10) == 0 ? "fail" : "", {}},
-                                 [&](wire_writer& w) {
-                                   fill(w);
-                                   return written;
-                                 },
-                                 token);
+  const auto child = host_.spawn(
+      {.language = "gambler"}, {source_kind::code, below(10) == 0 ? "fail" : "", {}},
+      [&](wire_writer& w) {
+        fill(w);
+        return written;
+      },
+      token);
   if (child) {
     sim_.expectations[token - 1].whom = *child;
   } else {
@@ -545,23 +548,23 @@ void gambler::answer_plainly(request_id request) {
 void gambler::answer(request_id request) {
   if (request == no_request) return;
   if (sim_.winding_up) return answer_plainly(request);
-  if (request == started_) started_ = no_request;  // the number is used again
+  if (request == started_) started_ = no_request; // the number is used again
   switch (below(7)) {
-    case 0: kept_.push_back(request); break;
-    case 1: host_.reply_error(request, {errc::guest_error, "no", {}, {}, {}, {}}); break;
-    case 2: {
-      wire_writer& w = host_.open_reply(request);
-      fill(w);
-      w.put_string({"", std::size_t{1} << 33U});
-      if (host_.commit() != send_status::no_memory) sim_.violated("a failed record was sent");
-      host_.rollback();
-      host_.reply_error(request, {errc::out_of_memory, "no", {}, {}, {}, {}});
-      break;
-    }
-    default:
-      fill(host_.open_reply(request));
-      host_.commit();
-      break;
+  case 0: kept_.push_back(request); break;
+  case 1: host_.reply_error(request, {errc::guest_error, "no", {}, {}, {}, {}}); break;
+  case 2: {
+    wire_writer& w = host_.open_reply(request);
+    fill(w);
+    w.put_string({"", std::size_t{1} << 33U});
+    if (host_.commit() != send_status::no_memory) sim_.violated("a failed record was sent");
+    host_.rollback();
+    host_.reply_error(request, {errc::out_of_memory, "no", {}, {}, {}, {}});
+    break;
+  }
+  default:
+    fill(host_.open_reply(request));
+    host_.commit();
+    break;
   }
 }
 
@@ -570,14 +573,15 @@ void gambler::start(request_id request, const source& from, wire_reader args) {
   if (from.text == "fail") return host_.reply_error(request, {errc::load_error, "no", {}, {}, {}, {}});
   if (!sim_.winding_up && below(6) == 0) {
     kept_.push_back(request);
-    started_ = request;  // a start is answered without values: it may be the host program that waits
+    started_ = request; // a start is answered without values: it may be the host program that waits
     return;
   }
   answer_plainly(request);
 }
 
 void gambler::deliver(const incoming& m) {
-  if (m.kind == record_kind::invoke && slots_.count(m.target) == 0) sim_.violated("rule 10: an unknown object is called");
+  if (m.kind == record_kind::invoke && slots_.count(m.target) == 0)
+    sim_.violated("rule 10: an unknown object is called");
   if (below(20) == 0) {
     host_.give_back(m.args);
   } else {
@@ -593,10 +597,10 @@ void gambler::resume(guest_word token, const outcome& what) {
   ++e.came;
   if (e.who != host_.id()) sim_.violated("another's token came");
   using kind = expectation::kind;
-  const bool fits = (e.what == kind::call && what.what <= outcome::kind::failed) ||
-                    (e.what == kind::timer && what.what == outcome::kind::timer) ||
-                    (e.what == kind::room && what.what == outcome::kind::room) ||
-                    (e.what == kind::monitor && what.what == outcome::kind::down);
+  const bool fits = (e.what == kind::call && what.what <= outcome::kind::failed)
+                    || (e.what == kind::timer && what.what == outcome::kind::timer)
+                    || (e.what == kind::room && what.what == outcome::kind::room)
+                    || (e.what == kind::monitor && what.what == outcome::kind::down);
   if (!fits) sim_.violated("an outcome of the wrong kind came");
   if (what.what == outcome::kind::down && sim_.world.alive(what.down_id) && what.down_id != host_.id()
       && sim_.world.report(what.down_id) == nullptr && sim_.world.where().look_up(what.down_id))
@@ -632,65 +636,65 @@ void gambler::close() {
 
 void gambler::act() {
   switch (below(20)) {
-    case 0:
-    case 1:
-    case 2:
-    case 3: send(); break;
-    case 4:
-    case 5:
-    case 6: call(); break;
-    case 7:
-    case 8: invoke(); break;
-    case 9:
-    case 10: let_go(); break;
-    case 11: spawn(); break;
-    case 12:
-      if (kept_.empty()) break;
-      answer_plainly(kept_.back());
-      kept_.pop_back();
-      break;
-    case 13:
-      if (calls_.empty() || below(3) != 0) break;
-      // Its answer may have come already.
-      if (sim_.expectations[calls_.back().second - 1].came == 0) {
-        host_.forget_call(calls_.back().first);
-        sim_.expectations[calls_.back().second - 1].cancelled = true;
-      }
-      calls_.pop_back();
-      break;
-    case 14: {
-      const guest_word token = sim_.expect(expectation::kind::timer, host_.id(), {});
-      timers_.emplace_back(host_.set_timer(host_.now() + std::chrono::milliseconds(below(10)), token), token);
-      break;
+  case 0:
+  case 1:
+  case 2:
+  case 3: send(); break;
+  case 4:
+  case 5:
+  case 6: call(); break;
+  case 7:
+  case 8: invoke(); break;
+  case 9:
+  case 10: let_go(); break;
+  case 11: spawn(); break;
+  case 12:
+    if (kept_.empty()) break;
+    answer_plainly(kept_.back());
+    kept_.pop_back();
+    break;
+  case 13:
+    if (calls_.empty() || below(3) != 0) break;
+    // Its answer may have come already.
+    if (sim_.expectations[calls_.back().second - 1].came == 0) {
+      host_.forget_call(calls_.back().first);
+      sim_.expectations[calls_.back().second - 1].cancelled = true;
     }
-    case 15:
-      if (timers_.empty()) break;
-      if (sim_.expectations[timers_.back().second - 1].came == 0) {
-        host_.cancel_timer(timers_.back().first);
-        sim_.expectations[timers_.back().second - 1].cancelled = true;
-      }
-      timers_.pop_back();
-      break;
-    case 16: {
-      const interpreter_id whom = sim_.anybody();
-      const guest_word token = sim_.expect(expectation::kind::monitor, host_.id(), whom);
-      host_.monitor(whom, token);
-      monitors_.emplace_back(whom, token);
-      break;
+    calls_.pop_back();
+    break;
+  case 14: {
+    const guest_word token = sim_.expect(expectation::kind::timer, host_.id(), {});
+    timers_.emplace_back(host_.set_timer(host_.now() + std::chrono::milliseconds(below(10)), token), token);
+    break;
+  }
+  case 15:
+    if (timers_.empty()) break;
+    if (sim_.expectations[timers_.back().second - 1].came == 0) {
+      host_.cancel_timer(timers_.back().first);
+      sim_.expectations[timers_.back().second - 1].cancelled = true;
     }
-    case 17:
-      if (monitors_.empty() || below(3) != 0) break;
-      if (sim_.expectations[monitors_.back().second - 1].came == 0) {
-        host_.demonitor(monitors_.back().first, monitors_.back().second);
-        sim_.expectations[monitors_.back().second - 1].cancelled = true;
-      }
-      monitors_.pop_back();
-      break;
-    case 18:
-      if (sim_.opts.deaths && below(12) == 0) host_.kill(sim_.anybody());
-      break;
-    case 19: leave(); break;
-    default: break;
+    timers_.pop_back();
+    break;
+  case 16: {
+    const interpreter_id whom = sim_.anybody();
+    const guest_word token = sim_.expect(expectation::kind::monitor, host_.id(), whom);
+    host_.monitor(whom, token);
+    monitors_.emplace_back(whom, token);
+    break;
+  }
+  case 17:
+    if (monitors_.empty() || below(3) != 0) break;
+    if (sim_.expectations[monitors_.back().second - 1].came == 0) {
+      host_.demonitor(monitors_.back().first, monitors_.back().second);
+      sim_.expectations[monitors_.back().second - 1].cancelled = true;
+    }
+    monitors_.pop_back();
+    break;
+  case 18:
+    if (sim_.opts.deaths && below(12) == 0) host_.kill(sim_.anybody());
+    break;
+  case 19: leave(); break;
+  default: break;
   }
 }
 
@@ -741,7 +745,7 @@ std::uint64_t caught(mutant broken) {
   return 0;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("shell simulation: whatever programs do and whoever dies, credit adds up and everything ends") {
   const std::uint64_t only = from_environment("ATOLL_SEED", 0);
@@ -753,7 +757,7 @@ TEST_CASE("shell simulation: whatever programs do and whoever dies, credit adds 
     CHECK_MESSAGE(why.empty(), why << "; replay with ATOLL_SEED=" << seed);
     if (!why.empty()) break;
   }
-  if (count > 20) CHECK(lent);  // else rule 4 was never tried
+  if (count > 20) CHECK(lent); // else rule 4 was never tried
 }
 
 TEST_CASE("shell simulation: each broken variant is caught") {

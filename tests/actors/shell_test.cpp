@@ -15,7 +15,8 @@ using answer = std::function<void(const outcome&)>;
 
 void ignore(const outcome&) {}
 
-interpreter_id spawn(probe& p, const char* language, answer then = ignore, std::string name = {}, const char* code = "") {
+interpreter_id spawn(probe& p, const char* language, answer then = ignore, std::string name = {},
+                     const char* code = "") {
   const auto id = p.outside().spawn({.name = std::move(name), .language = language}, {source_kind::code, code, {}}, {},
                                     p.await(std::move(then)));
   REQUIRE(id.has_value());
@@ -94,7 +95,7 @@ struct village : shell_world {
 
 /// A probe whose exit handlers end when it is told to.
 class late final : public guest {
- public:
+public:
   late(host& outside, const test::probe_functions& functions) : outside_(outside), inner_(outside, functions) {}
   probe& inner() { return inner_; }
   void start(request_id r, const source& s, wire_reader a) override { inner_.start(r, s, a); }
@@ -114,7 +115,7 @@ class late final : public guest {
   void close() override { inner_.close(); }
   void tick() noexcept override {}
 
- private:
+private:
   host& outside_;
   probe inner_;
 };
@@ -123,7 +124,7 @@ void add_late(village& v) {
   v.languages["late"] = [&v](host& h) { return std::make_unique<late>(h, v.scripts["probe"]); };
 }
 
-}  // namespace
+} // namespace
 
 // -- birth --------------------------------------------------------------------------------------------------------------
 
@@ -143,10 +144,13 @@ TEST_CASE("shell: a child that cannot start fails, and its parent hears why") {
   const auto a = v.born();
   errc code{};
   v.in(a, [&](probe& p) {
-    spawn(p, "probe", [&](const outcome& o) {
-      REQUIRE(o.what == outcome::kind::failed);
-      code = o.failure->code;
-    }, {}, "fail");
+    spawn(
+        p, "probe",
+        [&](const outcome& o) {
+          REQUIRE(o.what == outcome::kind::failed);
+          code = o.failure->code;
+        },
+        {}, "fail");
   });
   CHECK(code == errc::load_error);
   REQUIRE(v.reports.size() == 1);
@@ -159,7 +163,9 @@ TEST_CASE("shell: a failed answer does not end the callee, however the request n
   const auto b = v.born();
   int failed = 0;
   for (int i = 0; i < 3; ++i)
-    v.in(a, [&](probe& p) { call(p, b, "unknown", [&](const outcome& o) { failed += o.what == outcome::kind::failed; }); });
+    v.in(a, [&](probe& p) {
+      call(p, b, "unknown", [&](const outcome& o) { failed += o.what == outcome::kind::failed; });
+    });
   CHECK(failed == 3);
   CHECK(v.alive(b));
 }
@@ -170,10 +176,13 @@ TEST_CASE("shell: a spawn whose arguments cannot cross never happened") {
   const auto b = v.born();
   v.in(b, [&](probe& p) { send_own(p, 1, a); });
   v.in(a, [&](probe& p) {
-    const auto child = p.outside().spawn({.language = "probe"}, {}, [&p](wire_writer& w) {
-      w.put_reference(p.outside().imports().give(p.held[0]));
-      return false;
-    }, p.await([](const outcome&) { FAIL("nobody waits"); }));
+    const auto child = p.outside().spawn(
+        {.language = "probe"}, {},
+        [&p](wire_writer& w) {
+          w.put_reference(p.outside().imports().give(p.held[0]));
+          return false;
+        },
+        p.await([](const outcome&) { FAIL("nobody waits"); }));
     REQUIRE_FALSE(child.has_value());
     CHECK(child.error().code == errc::not_shareable);
     drop_all(p);
@@ -187,10 +196,13 @@ TEST_CASE("shell: references among a child's arguments are its own") {
   const auto a = v.born();
   interpreter_id child{};
   v.in(a, [&](probe& p) {
-    child = *p.outside().spawn({.language = "probe"}, {}, [&p](wire_writer& w) {
-      p.put_own(w, 9);
-      return true;
-    }, p.await(ignore));
+    child = *p.outside().spawn(
+        {.language = "probe"}, {},
+        [&p](wire_writer& w) {
+          p.put_own(w, 9);
+          return true;
+        },
+        p.await(ignore));
   });
   CHECK(v.at(child).held.size() == 1);
   CHECK(v.find(a)->exports_live() == 1);
@@ -203,7 +215,8 @@ TEST_CASE("shell: a name is free again when its bearer has ended") {
   village v;
   const auto a = v.born("db");
   v.in(a, [&](probe& p) {
-    CHECK(p.outside().spawn({.name = "db", .language = "probe"}, {}, {}, p.await(ignore)).error().code == errc::name_taken);
+    CHECK(p.outside().spawn({.name = "db", .language = "probe"}, {}, {}, p.await(ignore)).error().code
+          == errc::name_taken);
   });
   v.kill(a);
   v.run();
@@ -429,7 +442,7 @@ TEST_CASE("shell: a call on an object the owner no longer knows fails with refer
     p.outside().commit();
   });
   CHECK(code == errc::reference_released);
-  CHECK(v.at(b).dropped == std::vector<guest_word>{7});  // what the call carried came home
+  CHECK(v.at(b).dropped == std::vector<guest_word>{7}); // what the call carried came home
 }
 
 TEST_CASE("shell: after the imports are dropped, messages are refused and what they carry goes home") {
@@ -585,9 +598,7 @@ TEST_CASE("shell: an interpreter that is stopping spawns nobody") {
   v.run();
   v.stop(a);
   v.run();
-  v.post(a, [](interpreter& i) {
-    CHECK_FALSE(i.spawn({.language = "probe"}, {}, {}, 1).has_value());
-  });
+  v.post(a, [](interpreter& i) { CHECK_FALSE(i.spawn({.language = "probe"}, {}, {}, 1).has_value()); });
   v.run();
 }
 
@@ -917,7 +928,7 @@ int travel(village& v, const std::vector<interpreter_id>& who, const std::functi
   const auto act = [&](interpreter_id id, const std::function<void(probe&)>& what) {
     before(k++);
     v.post(id, [&v, id, what](interpreter&) { what(v.at(id)); });
-    v.step();  // not to the end: messages stay on their way
+    v.step(); // not to the end: messages stay on their way
     v.step();
   };
   const auto hand_on = [&](interpreter_id from, interpreter_id to) {
@@ -941,7 +952,7 @@ int travel(village& v, const std::vector<interpreter_id>& who, const std::functi
   return k;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("shell: an object lent on among three with tiny credit is released, once") {
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {

@@ -21,9 +21,12 @@ namespace Atoll::test {
 using namespace std::chrono_literals;
 
 class shell_world : public environment {
- public:
+public:
   explicit shell_world(std::uint64_t seed = 1, interpreter_config config = {})
-      : random_(seed), config_(config), host_box_(new inbox(host_interpreter, 1U << 20U)), out_(host_interpreter, where_) {
+      : random_(seed),
+        config_(config),
+        host_box_(new inbox(host_interpreter, 1U << 20U)),
+        out_(host_interpreter, where_) {
     host_box_->set_waker(quiet_);
     where_.enter(host_interpreter, {}, host_interpreter, host_box_);
     where_.close_connection = [this](std::uint64_t c) { closed_connections.push_back(c); };
@@ -36,10 +39,10 @@ class shell_world : public environment {
   }
 
   // -- who lives here ------------------------------------------------------------------------------------------------
-  std::map<std::string, probe_functions> scripts;    // languages whose guests are probes
-  std::map<std::string, guest_factory> languages;    // other guests
-  std::map<interpreter_id, probe*> probes;           // the living
-  std::vector<interpreter_report> reports;           // of the dead, in order of their end
+  std::map<std::string, probe_functions> scripts; // languages whose guests are probes
+  std::map<std::string, guest_factory> languages; // other guests
+  std::map<interpreter_id, probe*> probes;        // the living
+  std::vector<interpreter_report> reports;        // of the dead, in order of their end
   std::vector<std::uint64_t> closed_connections;
   std::vector<std::string> logs;
   int main_done_told = 0;
@@ -120,12 +123,12 @@ class shell_world : public environment {
     const auto it = cells_.find(who);
     REQUIRE(it != cells_.end());
     switch (it->second->shell.turn()) {
-      case interpreter::turn_result::idle: break;
-      case interpreter::turn_result::again: runnable_.push_back(who); break;
-      case interpreter::turn_result::done:
-        CHECK(report(who) != nullptr);
-        cells_.erase(it);
-        break;
+    case interpreter::turn_result::idle: break;
+    case interpreter::turn_result::again: runnable_.push_back(who); break;
+    case interpreter::turn_result::done:
+      CHECK(report(who) != nullptr);
+      cells_.erase(it);
+      break;
     }
     CHECK(inside_ == nullptr);
     return true;
@@ -229,7 +232,7 @@ class shell_world : public environment {
     probes.erase(who.id());
   }
 
- private:
+private:
   struct cell final : waker {
     cell(shell_world& w, interpreter_id i, interpreter_id parent, const spawn_options& options, guest_factory make)
         : world(w), id(i), shell(w, w.config_, i, parent, options, std::move(make)) {
@@ -244,12 +247,12 @@ class shell_world : public environment {
     void schedule() noexcept override {}
   };
   class step_job final : public job {
-   public:
+  public:
     explicit step_job(std::function<void(interpreter&)> what) : what_(std::move(what)) {}
     void run(host& owner) override { what_(static_cast<interpreter&>(owner)); }
     void abandon(const error&) noexcept override {}
 
-   private:
+  private:
     std::function<void(interpreter&)> what_;
   };
 
@@ -267,4 +270,4 @@ class shell_world : public environment {
   std::uint64_t sockets_ = 0;
 };
 
-}  // namespace Atoll::test
+} // namespace Atoll::test

@@ -62,9 +62,7 @@ TEST_CASE("directory: a name has one living bearer, and is free again when it is
 TEST_CASE("directory: the loser of a name takes nothing with it when it leaves") {
   directory d;
   resident a(d, "db");
-  {
-    const resident b(d, "db");
-  }
+  { const resident b(d, "db"); }
   CHECK(d.find("db")->id == a.id);
 }
 

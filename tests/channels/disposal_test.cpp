@@ -101,7 +101,7 @@ struct noted_job final : job {
   std::vector<std::string>& log_;
 };
 
-}  // namespace
+} // namespace
 
 TEST_CASE("disposal: a send returns its credit and loans, and closes its connections") {
   scene s;
@@ -239,7 +239,7 @@ TEST_CASE("disposal: a loan returned to a dead lender ends at its tombstone, who
   }
   CHECK(s.d.tombstones() == 0);
   CHECK(s.decrefs(s.owner) == std::map<std::uint32_t, std::uint64_t>{{1, 6}});
-  CHECK(s.loans_back() == 1);  // what the dead itself had borrowed
+  CHECK(s.loans_back() == 1); // what the dead itself had borrowed
 }
 
 TEST_CASE("disposal: a monitor is told that the interpreter is gone") {
@@ -296,7 +296,7 @@ TEST_CASE("disposal: bytes that are no message end it, without harm to what came
   close_record(w, start);
   w.count_record();
   w.put_u8(1);
-  w.put_u32(1000);  // a length beyond the end
+  w.put_u32(1000); // a length beyond the end
   CHECK(s.dead.box->push(w.take()));
   s.dead.die();
   CHECK(s.decrefs(s.owner) == std::map<std::uint32_t, std::uint64_t>{{1, 4}});

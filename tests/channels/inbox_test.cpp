@@ -35,7 +35,7 @@ std::int64_t number_in(envelope& e) {
   return r.body.get_i32();
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("inbox: many pushes wake a sleeping owner once") {
   fixture f;
@@ -148,7 +148,7 @@ namespace {
 
 /// An owner whose turns are run by threads, and senders that wait for room.
 class station final : public waker {
- public:
+public:
   explicit station(std::size_t high_water, int close_after = 0)
       : box(new inbox(me, high_water)), close_after_(close_after) {
     box->set_waker(*this);
@@ -175,7 +175,8 @@ class station final : public waker {
   bool wait_for_room(interpreter_id sender) {
     if (box->await_room(sender)) return true;
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(5), [&] { return told_[sender]-- > 0 || (++told_[sender], false); });
+    return changed_.wait_for(lock, std::chrono::seconds(5),
+                             [&] { return told_[sender]-- > 0 || (++told_[sender], false); });
   }
 
   inbox_ptr box;
@@ -184,7 +185,7 @@ class station final : public waker {
   long taken = 0;
   long out_of_order = 0;
 
- private:
+private:
   void work() {
     for (;;) {
       {
@@ -230,7 +231,7 @@ class station final : public waker {
   std::vector<std::thread> workers_;
 };
 
-}  // namespace
+} // namespace
 
 TEST_CASE("inbox: threads that wait for room are all told of it, and everything arrives in order") {
   for (const std::size_t high_water : {std::size_t{0}, std::size_t{1}, std::size_t{3}, std::size_t{16}}) {

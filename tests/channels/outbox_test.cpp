@@ -36,7 +36,7 @@ wire_ref some_ref(std::uint32_t credit, std::uint32_t slot = 1) {
   return {{interpreter_id{50}, slot, 1}, credit, credit == 0 ? interpreter_id{51} : interpreter_id{}};
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("outbox: nothing goes out before the flush, then one envelope for each receiver") {
   directory d;
@@ -200,7 +200,7 @@ TEST_CASE("outbox: without memory a record is not sent, and taking it back tells
   w.put_text("f");
   w.put_reference(some_ref(9));
   w.put_string(too_long());
-  w.put_reference(some_ref(10));  // never written: its writer must see failed() and keep it
+  w.put_reference(some_ref(10)); // never written: its writer must see failed() and keep it
   CHECK(out.commit() == send_status::no_memory);
   told back;
   out.rollback(back);

@@ -19,7 +19,7 @@ constexpr interpreter_id holder{70};
 
 object_id object(interpreter_id owner, std::uint32_t slot) { return {owner, slot, 1}; }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("protocol words: releases to one owner go as one decref, whatever was asked between") {
   directory d;

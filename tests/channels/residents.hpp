@@ -93,4 +93,4 @@ inline envelope_ptr numbers(interpreter_id from, std::int64_t first, int n = 1) 
 /// A string no envelope takes: its length does not fit. The bytes are never looked at.
 inline std::string_view too_long() { return {"", std::size_t{1} << 33U}; }
 
-}  // namespace Atoll::test
+} // namespace Atoll::test

@@ -57,7 +57,7 @@ TEST_CASE("turn_state: a turn that goes on without ending needs no signal, and f
   s.signal();
   s.begin();
   s.signal();
-  s.begin();  // the owner was scheduled again on purpose
+  s.begin(); // the owner was scheduled again on purpose
   CHECK(s.end());
 }
 
@@ -94,11 +94,11 @@ namespace {
 
 enum class mutant {
   none,
-  begin_after_take,     // the news is cleared after the look into the queue
-  end_without_look,     // the turn ends although there is news
-  signal_without_news,  // a signal to a running owner leaves no trace
+  begin_after_take,    // the news is cleared after the look into the queue
+  end_without_look,    // the turn ends although there is news
+  signal_without_news, // a signal to a running owner leaves no trace
   signal_always_schedules,
-  closed_not_told,      // a sender hears `noted` from the closed
+  closed_not_told, // a sender hears `noted` from the closed
 };
 
 constexpr int active = 1, news = 2, closed = 4;
@@ -107,14 +107,14 @@ struct world {
   int word = 0;
   int queue = 0;
   int tokens = 0;
-  int sender[2] = {0, 0};  // steps done; 2 for each item; -1 - steps: must throw away first
-  int worker[2] = {0, 0};  // 0 out, 1 begin, 2 take, 3 end, 4 begin again, 5 take then begin (mutant), 6 throw away
+  int sender[2] = {0, 0}; // steps done; 2 for each item; -1 - steps: must throw away first
+  int worker[2] = {0, 0}; // 0 out, 1 begin, 2 take, 3 end, 4 begin again, 5 take then begin (mutant), 6 throw away
   auto key() const { return std::tie(word, queue, tokens, sender[0], sender[1], worker[0], worker[1]); }
   bool operator<(const world& o) const { return key() < o.key(); }
 };
 
 class explorer {
- public:
+public:
   explorer(mutant broken, bool closes, int items) : broken_(broken), closes_(closes), steps_(2 * items) {}
 
   std::string run() {
@@ -123,7 +123,7 @@ class explorer {
   }
   std::size_t states() const { return seen_.size(); }
 
- private:
+private:
   void visit(const world& w) {
     if (!why_.empty() || !seen_.insert(w).second) return;
     const int running = (w.worker[0] != 0 ? 1 : 0) + (w.worker[1] != 0 ? 1 : 0);
@@ -146,7 +146,7 @@ class explorer {
 
   void send(world w, int i) {
     int& at = w.sender[i];
-    if (at < 0) {  // heard `closed`
+    if (at < 0) { // heard `closed`
       w.queue = 0;
       at = -1 - at;
       return visit(w);
@@ -170,46 +170,46 @@ class explorer {
   void work(world w, int i) {
     int& at = w.worker[i];
     switch (at) {
-      case 0:
-        --w.tokens;
-        at = broken_ == mutant::begin_after_take ? 5 : 1;
-        break;
-      case 1:
-      case 4:
-        w.word &= ~news;
-        at = 2;
-        break;
-      case 2:
-        w.queue = 0;
-        at = 3;
-        break;
-      case 3:
-        if (closes_) {
-          world other = w;
-          other.word |= closed | active;
-          other.worker[i] = 6;
-          visit(other);
-        }
-        if (w.word == active || broken_ == mutant::end_without_look) {
-          w.word = 0;
-          at = 0;
-        } else {
-          at = 4;
-        }
-        break;
-      case 5:
-        w.queue = 0;
-        at = 7;
-        break;
-      case 7:
-        w.word &= ~news;
-        at = 3;
-        break;
-      case 6:
-        w.queue = 0;
+    case 0:
+      --w.tokens;
+      at = broken_ == mutant::begin_after_take ? 5 : 1;
+      break;
+    case 1:
+    case 4:
+      w.word &= ~news;
+      at = 2;
+      break;
+    case 2:
+      w.queue = 0;
+      at = 3;
+      break;
+    case 3:
+      if (closes_) {
+        world other = w;
+        other.word |= closed | active;
+        other.worker[i] = 6;
+        visit(other);
+      }
+      if (w.word == active || broken_ == mutant::end_without_look) {
+        w.word = 0;
         at = 0;
-        break;
-      default: break;
+      } else {
+        at = 4;
+      }
+      break;
+    case 5:
+      w.queue = 0;
+      at = 7;
+      break;
+    case 7:
+      w.word &= ~news;
+      at = 3;
+      break;
+    case 6:
+      w.queue = 0;
+      at = 0;
+      break;
+    default: break;
     }
     visit(w);
   }
@@ -225,7 +225,7 @@ class explorer {
   std::string why_;
 };
 
-}  // namespace
+} // namespace
 
 TEST_CASE("turn_state: in every interleaving no item is lost and no two turns overlap") {
   explorer open(mutant::none, false, 3);
@@ -276,7 +276,7 @@ namespace {
 
 /// Workers that run one owner's turns; schedule() from any thread.
 class pool {
- public:
+public:
   template <class F>
   pool(int workers, F turn) {
     for (int i = 0; i < workers; ++i)
@@ -300,7 +300,7 @@ class pool {
     for (auto& t : threads_) t.join();
   }
 
- private:
+private:
   bool next() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return tokens_ > 0 || stopping_; });
@@ -315,7 +315,7 @@ class pool {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace
+} // namespace
 
 TEST_CASE("turn_state: threads lose no item, and turns do not overlap") {
   constexpr int producers = 4;
@@ -324,7 +324,7 @@ TEST_CASE("turn_state: threads lose no item, and turns do not overlap") {
   std::atomic<int> waiting{0};
   std::atomic<int> inside{0};
   std::atomic<int> overlaps{0};
-  long taken = 0;  // plain: turns follow each other, and ThreadSanitizer sees it if they do not
+  long taken = 0; // plain: turns follow each other, and ThreadSanitizer sees it if they do not
   long turns = 0;
   pool workers(3, [&] {
     state.begin();
@@ -355,7 +355,7 @@ TEST_CASE("turn_state: threads lose no item, and turns do not overlap") {
 TEST_CASE("turn_state: what a thread wrote before its signal is seen in the turn that follows") {
   // One producer hands over plain memory and waits for the answer, so each signal means one begin() or failed end().
   constexpr int each = 5000;
-  int item = 0;  // plain
+  int item = 0; // plain
   std::atomic<int> taken{0};
   turn_state state;
   long sum = 0;
