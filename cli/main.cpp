@@ -1,6 +1,9 @@
 // The atoll command: run, check, version.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 
 #include "cli/options.hpp"
@@ -21,19 +24,45 @@ std::string to_bytes(std::string& text) {
   const std::string unit = text.substr(used);
   const std::map<std::string, int> shifts = {{"", 0}, {"k", 10}, {"K", 10}, {"m", 20}, {"M", 20}, {"g", 30}, {"G", 30}};
   const auto shift = shifts.find(unit);
-  if (shift == shifts.end() || text.front() == '-') return "'" + text + "' is no number of bytes (as in 64m)";
+  if (shift == shifts.end() || text.front() == '-' || value > (SIZE_MAX >> shift->second))
+    return "'" + text + "' is no number of bytes (as in 64m)";
   text = std::to_string(value << shift->second);
   return {};
 }
 
-void add_run(CLI::App& app, run_options& o, double& seconds) {
+std::string to_seconds(std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  const bool whole = end != text.c_str() && *end == '\0';
+  return whole && value >= 0.01 && value <= 86400 ? "" : "'" + text + "' is no number of seconds (0.01 to 86400)";
+}
+
+/// How many of the words belong to atoll: up to the program's file. What follows is the program's, whatever it looks like.
+int own_words(const CLI::App& run, int argc, char** argv) {
+  if (argc < 2 || run.get_name() != argv[1]) return argc;
+  for (int i = 2; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--") return std::min(i + 2, argc);
+    if (word.size() < 2 || word.front() != '-') return i + 1;
+    const CLI::Option* option = run.get_option_no_throw(word);
+    if (option != nullptr && option->get_items_expected_max() > 0) ++i;
+  }
+  return argc;
+}
+
+bool is_command(CLI::App& app, const std::string& word) {
+  const auto all = app.get_subcommands([](const CLI::App*) { return true; });
+  return std::any_of(all.begin(), all.end(), [&](const CLI::App* a) { return a->get_name() == word; });
+}
+
+void add_run(CLI::App& app, run_options& o, double& seconds, std::string& report) {
   CLI::App* run = app.add_subcommand("run", "Runs a Lua program: its first interpreter is main");
   run->add_option("--workers", o.workers, "threads that run interpreters (default: one for each core)")
       ->check(CLI::Range(1U, 1024U));
-  run->add_option("--deadline", seconds, "seconds that finalization may take (default 5)")->check(CLI::Range(0.01, 86400.0));
-  run->add_option("--report", o.report, "the finalization report: text, json or none (default: only what went wrong)")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, report_form>{
-          {"text", report_form::text}, {"json", report_form::json}, {"none", report_form::none}}));
+  run->add_option("--deadline", seconds, "seconds that finalization may take (default 5)")
+      ->transform(CLI::Validator(to_seconds, "SECONDS"));
+  run->add_option("--report", report, "the finalization report (default: only what went wrong)")
+      ->check(CLI::IsMember(std::vector<std::string>{"text", "json", "none"}));
   run->add_option("--report-file", o.report_file, "where the report goes (default: standard error)");
   run->add_option("--memory", o.memory, "byte limit of each interpreter's heap, as in 64m (default: none)")
       ->transform(CLI::Validator(to_bytes, "BYTES"));
@@ -41,25 +70,28 @@ void add_run(CLI::App& app, run_options& o, double& seconds) {
   run->add_flag("--verbose", o.verbose, "log at level info");
   run->add_option("file", o.file, "the program")->required();
   run->add_option("arguments", o.arguments, "its arguments, as `...` and `arg`");
-  run->positionals_at_end();
-  run->prefix_command();
 }
 
-}  // namespace
+} // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("Isolated interpreters as actors: runs Lua programs made of many of them.", "atoll");
   app.require_subcommand(1);
+  app.set_version_flag("--version", "atoll " ATOLL_VERSION);
   run_options options;
   double seconds = 5;
+  std::string report;
   std::vector<std::string> files;
-  add_run(app, options, seconds);
+  add_run(app, options, seconds, report);
   CLI::App* check = app.add_subcommand("check", "Compiles Lua files and says what is wrong, without running them");
   check->add_option("files", files, "the files")->required();
   CLI::App* version = app.add_subcommand("version", "Prints the version");
+  const int own = own_words(*app.get_subcommand("run"), argc, argv);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& e) {
+    if (argc > 1 && argv[1][0] != '-' && !is_command(app, argv[1]))
+      throw CLI::ParseError(std::string("there is no command '") + argv[1] + "', but run, check and version", usage);
+    app.parse(own, argv);
+  } catch (const CLI::Success& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
     std::fprintf(stderr, "atoll: %s\nRun 'atoll --help' for the options.\n", e.what());
@@ -71,6 +103,8 @@ int main(int argc, char** argv) {
   }
   if (*check) return Atoll::cli::check(files);
   options.deadline = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
-  for (const std::string& rest : app.get_subcommand("run")->remaining()) options.arguments.push_back(rest);
+  if (!report.empty())
+    options.report = report == "text" ? report_form::text : report == "json" ? report_form::json : report_form::none;
+  options.arguments.assign(argv + own, argv + argc);
   return Atoll::cli::run(options);
 }

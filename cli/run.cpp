@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,6 +31,9 @@ std::string what_went_wrong(const finalization_report& r) {
   return r.verdict == finalization_report::verdict_kind::clean ? std::string{} : to_text(r);
 }
 
+/// One line on standard error. Where that cannot be written there is nobody to tell.
+void say(const std::string& line) { std::fputs(("atoll: " + line + "\n").c_str(), stderr); }
+
 bool write_report(const run_options& o, const finalization_report& r) {
   std::string text;
   if (!o.report) {
@@ -44,13 +48,24 @@ bool write_report(const run_options& o, const finalization_report& r) {
   bool written = to != nullptr && std::fwrite(text.data(), 1, text.size(), to) == text.size() && std::fflush(to) == 0;
   const int reason = errno;
   if (to != nullptr && to != stderr) written = std::fclose(to) == 0 && written;
-  if (!written) fmt::print(stderr, "atoll: cannot write the report to {}: {}\n", o.report_file, std::strerror(reason));
+  if (!written)
+    say(fmt::format("cannot write the report to {}: {}", o.report_file.empty() ? "standard error" : o.report_file,
+                    std::strerror(reason)));
   return written;
 }
 
-void tell(const error& e) {
-  fmt::print(stderr, "atoll: {}\n", e.message);
-  if (!e.traceback.empty()) fmt::print(stderr, "{}\n", e.traceback);
+void tell(const run_options& o, const error& e) {
+  const bool limited = e.code == errc::out_of_memory && e.interpreter == main_interpreter && o.memory > 0;
+  say(e.message + (limited ? fmt::format(" (--memory {})", o.memory) : "")
+      + (e.traceback.empty() ? "" : "\n" + e.traceback));
+}
+
+/// What the program printed must have arrived. A reader that went away (`atoll run x | head`) knows what it missed.
+bool output_arrived() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
+  pollfd out{STDOUT_FILENO, 0, 0};
+  if (poll(&out, 1, 0) <= 0 || (out.revents & POLLERR) == 0) say("standard output could not be written whole");
+  return false;
 }
 
 int status_of(const run_options& o, const finalization_report& r, bool failed) {
@@ -61,11 +76,11 @@ int status_of(const run_options& o, const finalization_report& r, bool failed) {
   return ok;
 }
 
-}  // namespace
+} // namespace
 
 int run(const run_options& o) {
   if (access(o.file.c_str(), R_OK) != 0) {
-    fmt::print(stderr, "atoll: cannot read {}: {}\n", o.file, std::strerror(errno));
+    say(fmt::format("cannot read {}: {}", o.file, std::strerror(errno)));
     return usage;
   }
   int status = ok;
@@ -74,16 +89,17 @@ int run(const run_options& o) {
     signal_watch signals;
     system runtime(to_config(o));
     signals.start([&] { runtime.request_exit(0); });
-    const auto ended = runtime.run_main({.name = "main", .memory = o.memory, .language = "lua"}, {source_kind::file, o.file, {}}, [&](wire_writer& w) {
-      for (const std::string& argument : o.arguments) w.put_string(argument);
-      return true;
-    });
+    const auto ended = runtime.run_main({.name = "main", .memory = o.memory, .language = "lua"},
+                                        {source_kind::file, o.file, {}}, [&](wire_writer& w) {
+                                          for (const std::string& argument : o.arguments) w.put_string(argument);
+                                          return true;
+                                        });
     std::fflush(stdout);
-    if (!ended) tell(ended.error());
+    if (!ended) tell(o, ended.error());
     const finalization_report report = runtime.finalize();
-    std::fflush(stdout);
+    const bool arrived = output_arrived();
     const bool written = write_report(o, report);
-    status = status_of(o, report, !ended || !written);
+    status = status_of(o, report, !ended || !written || !arrived);
     for (const interpreter_report& i : report.interpreters) abandoned = abandoned || i.outcome == end_kind::abandoned;
     if (abandoned) {
       // A thread is still inside a guest that never returned: leave without waiting for it.
@@ -99,10 +115,10 @@ int check(const std::vector<std::string>& files) {
   for (const std::string& file : files) {
     const auto checked = check_lua_file(file);
     if (checked) continue;
-    fmt::print(stderr, "atoll: {}\n", checked.error().message);
+    say(checked.error().message);
     status = guest_failed;
   }
   return status;
 }
 
-}  // namespace Atoll::cli
+} // namespace Atoll::cli
