@@ -84,17 +84,15 @@ void lua_guest::failed(task& t, const error& why) {
 }
 
 void lua_guest::report(const task& t, const error& why) {
-  std::string text =
-      fmt::format("{}: {}{}{}{}", name_of_interpreter(out.id()), verb(t), t.body == task_body::start ? "" : t.label,
-                  t.body == task_body::start ? "" : ": ", why.message);
+  std::string text = fmt::format("{}{}{}{}", verb(t), t.body == task_body::start ? "" : t.label,
+                                 t.body == task_body::start ? "" : ": ", why.message);
   if (!why.traceback.empty()) text += "\n" + why.traceback;
   out.log(log_level::error, text);
 }
 
 void lua_guest::run_callback(int function_ref, std::string_view label, lua_CFunction entry, slab_id repeats) {
   task* t = new_task(task_body::callback, label);
-  if (t == nullptr)
-    return out.log(log_level::error, fmt::format("{}: no memory for {}", name_of_interpreter(out.id()), label));
+  if (t == nullptr) return out.log(log_level::error, fmt::format("no memory for {}", label));
   t->repeats = repeats;
   lua_pushcfunction(t->thread, entry);
   lua_rawgeti(t->thread, LUA_REGISTRYINDEX, function_ref);

@@ -68,9 +68,12 @@ int atoll_finalizer(lua_State* L) {
   int priority = 0;
   bool at_exit = false;
   if (!lua_isnoneornil(L, 3)) {
+    static const char* const known[] = {"priority", nullptr};
     luaL_checktype(L, 3, LUA_TTABLE);
+    lua_guest::check_options(L, 3, known);
     at_exit = lua_getfield(L, 3, "priority") != LUA_TNIL;
-    priority = static_cast<int>(luaL_optinteger(L, -1, 0));
+    luaL_argcheck(L, !at_exit || lua_isinteger(L, -1), 3, "priority must be a whole number");
+    priority = static_cast<int>(lua_tointeger(L, -1));
   }
   lua_settop(L, 2);
   auto* handle = static_cast<finalizer_registry::id*>(lua_newuserdatauv(L, sizeof(finalizer_registry::id), 0));
@@ -112,8 +115,8 @@ void lua_guest::finalizer_ran(lua_State* L, int status, const char* what) {
   const error why = capture(L, -1, status);
   lua_pop(L, 1);
   out.count_finalizer(&why);
-  out.log(log_level::error, name_of_interpreter(out.id()) + ": in " + what + ": " + why.message
-                                + (why.traceback.empty() ? "" : "\n" + why.traceback));
+  out.log(log_level::error,
+          std::string("in ") + what + ": " + why.message + (why.traceback.empty() ? "" : "\n" + why.traceback));
 }
 
 void open_finalizers(lua_State* L) {

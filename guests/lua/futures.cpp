@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "guests/lua/state.hpp"
 
 namespace Atoll {
@@ -167,23 +169,33 @@ int to_string(lua_State* L) {
   return 1;
 }
 
-/// Logs the message of an error that nobody looked at; run protected.
+/// Logs an error that nobody looked at, unless the end of the runtime was its reason; run protected.
 int log_unseen(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   std::size_t n = 0;
   lua_getiuservalue(L, 1, 1);
-  const char* s = luaL_tolstring(L, -1, &n);
+  const bool described = g.kind_at(L, 2) == kind::error;
+  if (described && lua_getfield(L, 2, "code") == LUA_TSTRING
+      && std::strcmp(lua_tostring(L, -1), name_of(errc::runtime_finalizing)) == 0)
+    return 0;
+  const char* s = luaL_tolstring(L, 2, &n);
   g.scratch.assign("an error that nobody awaited: ").append(s, n);
+  if (described && lua_getfield(L, 2, "traceback") == LUA_TSTRING) {
+    s = lua_tolstring(L, -1, &n);
+    if (n > 0) g.scratch.append("\n").append(s, n);
+  }
   g.out.log(log_level::warn, g.scratch);
   return 0;
 }
+
+bool is_unseen(const lua_guest::future_state& f) noexcept { return f.what == status::failed && !f.looked_at; }
 
 int collect(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   slab_id& id = *static_cast<slab_id*>(lua_touserdata(L, 1));
   lua_guest::future_state* f = g.futures.find(id);
   if (f == nullptr) return 0;
-  const bool unseen = f->what == status::failed && !f->looked_at;
+  const bool unseen = is_unseen(*f);
   if (f->call != 0 && !g.closing) g.out.forget_call(f->call);
   g.futures.remove(id);
   id = 0;
@@ -194,6 +206,21 @@ int collect(lua_State* L) {
   }
   return 0;
 }
+
+} // namespace
+
+void tell_unseen_failures(lua_guest& g) {
+  lua_State* L = g.main;
+  g.futures.for_each([&](slab_id id, lua_guest::future_state& f) {
+    if (!is_unseen(f) || lua_checkstack(L, 4) == 0) return;
+    f.looked_at = true;
+    lua_pushcfunction(L, log_unseen);
+    push_userdata(g, L, id);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_pop(L, 1);
+  });
+}
+
+namespace {
 
 // -- tasks whose results are awaited ------------------------------------------------------------------------------
 
@@ -233,7 +260,7 @@ int futures_in(lua_State* L) {
   for (int i = 1; i <= n; ++i) {
     lua_rawgeti(L, 1, i);
     if (lua_guest::of(L).kind_at(L, -1) != kind::future)
-      luaL_error(L, "entry %d is a %s, not a future", i, luaL_typename(L, -1));
+      luaL_argerror(L, 1, lua_pushfstring(L, "entry %d is a %s, not a future", i, luaL_typename(L, -1)));
     lua_pop(L, 1);
   }
   return n;
@@ -297,15 +324,21 @@ int all_body(lua_State* L) { return all_step(L, LUA_OK, futures_in(L)); }
 int any_body(lua_State* L) { return any_step(L, LUA_OK, futures_in(L)); }
 
 int start_over(lua_State* L, lua_CFunction body, const char* label) {
-  futures_in(L);
   lua_settop(L, 1);
   lua_pushcfunction(L, body);
   lua_insert(L, 1);
   return start_task(L, label);
 }
 
-int atoll_all(lua_State* L) { return start_over(L, all_body, "atoll.all"); }
-int atoll_any(lua_State* L) { return start_over(L, any_body, "atoll.any"); }
+int atoll_all(lua_State* L) {
+  futures_in(L);
+  return start_over(L, all_body, "atoll.all");
+}
+
+int atoll_any(lua_State* L) {
+  luaL_argcheck(L, futures_in(L) > 0, 1, "no futures in it: it would wait for ever");
+  return start_over(L, any_body, "atoll.any");
+}
 
 } // namespace
 

@@ -20,6 +20,8 @@ void complete_future(lua_guest& g, lua_State* L, slab_id id, int first);
 bool fail_future(lua_guest& g, slab_id id, const error& why);
 /// The answer to the call it stands for.
 void settle_future(lua_guest& g, slab_id id, const outcome& what);
+/// Logs the failures that nobody looked at, before the end.
+void tell_unseen_failures(lua_guest& g);
 /// Raises. Starts a task with the function at 1 and its arguments; leaves its future on the stack and answers 1. It runs
 /// once the current task waits or ends.
 int start_task(lua_State* L, const char* label);

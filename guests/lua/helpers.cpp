@@ -1,6 +1,8 @@
 // The kinds of the runtime's own objects, and small conversions.
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "guests/lua/state.hpp"
 
 namespace Atoll {
@@ -58,14 +60,41 @@ time_point lua_guest::later(double seconds) const noexcept {
   return out.now() + std::chrono::duration_cast<clock_type::duration>(std::chrono::duration<double>(seconds));
 }
 
+std::string lua_guest::remembered_name(interpreter_id id) const {
+  std::string name;
+  if (lua_checkstack(main, 3) == 0) return name;
+  const int top = lua_gettop(main);
+  push_anchored(main, handles, static_cast<lua_Integer>(number(id)));
+  if (lua_isuserdata(main, -1) && lua_getiuservalue(main, -1, 1) == LUA_TSTRING) name = lua_tostring(main, -1);
+  lua_settop(main, top);
+  return name;
+}
+
 std::string lua_guest::name_of_interpreter(interpreter_id id) const {
+  std::string name;
   if (id == out.id()) {
-    if (out.name().empty()) return fmt::format("interpreter {}", number(id));
-    return fmt::format("interpreter {} ({})", number(id), out.name());
+    name = out.name();
+  } else if (const auto info = out.look_up(id)) {
+    name = info->name;
+  } else {
+    name = remembered_name(id);
   }
-  const auto info = out.look_up(id);
-  if (!info || info->name.empty()) return fmt::format("interpreter {}", number(id));
-  return fmt::format("interpreter {} ({})", number(id), info->name);
+  return name.empty() ? fmt::format("interpreter {}", number(id))
+                      : fmt::format("interpreter {} '{}'", number(id), name);
+}
+
+void lua_guest::check_options(lua_State* L, int index, const char* const* known) {
+  lua_pushnil(L);
+  while (lua_next(L, index) != 0) {
+    lua_pop(L, 1);
+    const char* key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+    const char* const* one = known;
+    while (*one != nullptr && std::strcmp(*one, key) != 0) ++one;
+    if (*one != nullptr) continue;
+    lua_pushstring(L, known[0]);
+    for (one = known + 1; *one != nullptr; ++one) lua_pushfstring(L, "%s, %s", lua_tostring(L, -1), *one);
+    luaL_argerror(L, index, lua_pushfstring(L, "there is no option '%s', but %s", key, lua_tostring(L, -1)));
+  }
 }
 
 } // namespace Atoll

@@ -145,7 +145,7 @@ int handle_tostring(lua_State* L) {
 bool text_option(lua_State* L, int index, const char* key, std::string& text) {
   const int type = lua_getfield(L, index, key);
   if (type != LUA_TNIL && type != LUA_TSTRING)
-    luaL_error(L, "%s must be a string, not a %s", key, luaL_typename(L, -1));
+    luaL_argerror(L, index, lua_pushfstring(L, "%s must be a string, not a %s", key, luaL_typename(L, -1)));
   std::size_t n = 0;
   if (const char* s = lua_tolstring(L, -1, &n)) text.assign(s, n);
   lua_pop(L, 1);
@@ -161,7 +161,9 @@ void read_source(lua_State* L, source& from) {
     from.text.assign(path, n);
     return;
   }
-  luaL_checktype(L, 1, LUA_TTABLE);
+  static const char* const known[] = {"code", "file", "chunk", nullptr};
+  if (!lua_istable(L, 1)) luaL_typeerror(L, 1, "path or table");
+  lua_guest::check_options(L, 1, known);
   text_option(L, 1, "chunk", from.chunk);
   if (text_option(L, 1, "code", from.text)) {
     from.kind = source_kind::code;
@@ -173,12 +175,15 @@ void read_source(lua_State* L, source& from) {
 void read_options(lua_State* L, spawn_options& options) {
   options = {};
   if (lua_isnoneornil(L, 2)) return;
+  static const char* const known[] = {"name", "args", "memory", "language", nullptr};
   luaL_checktype(L, 2, LUA_TTABLE);
+  lua_guest::check_options(L, 2, known);
   text_option(L, 2, "name", options.name);
   text_option(L, 2, "language", options.language);
-  lua_getfield(L, 2, "memory");
-  const lua_Number bytes = luaL_optnumber(L, -1, 0);
-  if (!(bytes >= 0 && bytes < 9e18)) luaL_error(L, "memory must be a number of bytes");
+  const bool limited = lua_getfield(L, 2, "memory") != LUA_TNIL;
+  const lua_Number bytes = lua_tonumber(L, -1);
+  luaL_argcheck(L, !limited || (lua_type(L, -1) == LUA_TNUMBER && bytes >= 0 && bytes < 9e18), 2,
+                "memory must be a number of bytes");
   options.memory = static_cast<std::size_t>(bytes);
   lua_pop(L, 1);
 }
@@ -189,7 +194,8 @@ void push_args(lua_State* L) {
   if (lua_isnil(L, 2)) return;
   const int type = lua_getfield(L, 2, "args");
   if (type == LUA_TNIL) return lua_settop(L, 2);
-  if (type != LUA_TTABLE) luaL_error(L, "args must be a table, not a %s", luaL_typename(L, -1));
+  if (type != LUA_TTABLE)
+    luaL_argerror(L, 2, lua_pushfstring(L, "args must be a table, not a %s", luaL_typename(L, -1)));
   lua_getfield(L, 3, "n");
   const int n = lua_isinteger(L, -1) ? static_cast<int>(lua_tointeger(L, -1)) : static_cast<int>(luaL_len(L, 3));
   lua_pop(L, 1);
@@ -214,10 +220,9 @@ interpreter_id spawn_child(lua_guest& g, lua_State* L, guest_word token) {
   return {};
 }
 
-int spawned(lua_State* L, int, lua_KContext id) {
-  lua_guest& g = lua_guest::of(L);
-  g.end_wait(L);
-  g.push_handle(L, static_cast<interpreter_id>(id), {});
+/// The child's handle is on top.
+int spawned(lua_State* L, int, lua_KContext) {
+  lua_guest::of(L).end_wait(L);
   return 1;
 }
 
@@ -229,7 +234,8 @@ int atoll_spawn(lua_State* L) {
   g.require_wait(L);
   const interpreter_id child = spawn_child(g, L, g.begin_wait());
   if (child == interpreter_id{}) return g.raise_failure(L);
-  return g.suspend(L, static_cast<lua_KContext>(child), spawned);
+  g.push_handle(L, child, g.spawning.options.name);
+  return g.suspend(L, 0, spawned);
 }
 
 int atoll_self(lua_State* L) {

@@ -79,7 +79,7 @@ void on_warning(void* where, const char* text, int to_be_continued) {
   }
   g.warning += text;
   if (to_be_continued != 0) return;
-  if (g.warnings_on) g.out.log(log_level::warn, g.name_of_interpreter(g.out.id()) + ": " + g.warning);
+  if (g.warnings_on) g.out.log(log_level::warn, g.warning);
   g.warning.clear();
 }
 

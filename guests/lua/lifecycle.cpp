@@ -165,8 +165,10 @@ void lua_guest::resume(guest_word token, const outcome& what) {
     case token_kind::future: settle_future(*this, id, what); break;
     case token_kind::timer:
       // Finalization ends timers with `failed`: their time has not come.
-      if (what.what == outcome::kind::timer) timer_fired(*this, id);
-      else timer_ended(*this, id);
+      if (what.what == outcome::kind::timer)
+        timer_fired(*this, id);
+      else
+        timer_ended(*this, id);
       break;
     case token_kind::monitor: monitor_fired(*this, id); break;
     case token_kind::listener: listener_event(*this, id, what); break;
@@ -195,16 +197,13 @@ void lua_guest::resume_task(guest_word token, const outcome& what) {
 
 bool lua_guest::waiting() const {
   if (dead || closing) return false;
-  if (active_ > 0 || timers.size() > 0 || listeners.size() > 0) return true;
-  bool open = false;
-  const_cast<slab<connection_state>&>(connections).for_each([&](slab_id, const connection_state& c) {
-    open = open || c.what == connection_state::status::open || c.what == connection_state::status::fresh;
-  });
-  return open;
+  // A connection counts through the task that reads or writes it: nothing else will ever come of it.
+  return active_ > 0 || timers.size() > 0 || listeners.size() > 0;
 }
 
 void lua_guest::close() {
   if (main == nullptr) return;
+  if (!dead && !closing) tell_unseen_failures(*this);
   timers.for_each([&](slab_id, timer_state& t) { out.cancel_timer(t.timer); });
   listeners.for_each([&](slab_id, listener_state& l) { out.close_listener(l.listener); });
   monitors.for_each(

@@ -11,7 +11,8 @@ interpreter_id monitored(lua_State* L, int index) {
   switch (g.kind_at(L, index)) {
   case kind::proxy: return static_cast<proxy*>(lua_touserdata(L, index))->id.owner;
   case kind::local_ref: return g.out.id();
-  default: return interpreter_at(L, index);
+  case kind::interpreter: return interpreter_at(L, index);
+  default: luaL_typeerror(L, index, "interpreter or reference"); return {};
   }
 }
 

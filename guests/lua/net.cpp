@@ -19,7 +19,10 @@ int ended(lua_State* L, const connection_state& c) {
   if (c.what == status::closed) {
     lua_pushliteral(L, "connection closed");
   } else {
-    lua_pushlstring(L, c.reason.data(), c.reason.size());
+    if (c.reason.empty())
+      lua_pushliteral(L, "connection closed by the other side");
+    else
+      lua_pushlstring(L, c.reason.data(), c.reason.size());
   }
   return 2;
 }

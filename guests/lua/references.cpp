@@ -146,7 +146,7 @@ int atoll_ref(lua_State* L) {
   if (k == kind::proxy || k == kind::local_ref) return 1;
   const int type = lua_type(L, 1);
   if (type != LUA_TTABLE && type != LUA_TFUNCTION && type != LUA_TUSERDATA && type != LUA_TTHREAD)
-    return luaL_error(L, "atoll.ref wants an object, not a %s", luaL_typename(L, 1));
+    return luaL_typeerror(L, 1, "table, function, userdata or coroutine");
   lua_rawgeti(L, LUA_REGISTRYINDEX, g.local_refs);
   lua_pushvalue(L, 1);
   if (lua_rawget(L, 2) != LUA_TNIL) return 1;
@@ -194,6 +194,7 @@ outgoing to_target(lua_State* L, record_kind plain) {
     m.first = 3;
     return m;
   }
+  if (lua_guest::of(L).kind_at(L, 1) != kind::proxy) luaL_typeerror(L, 1, "interpreter or reference");
   if (lua_isnoneornil(L, 2)) return invoke_through(L, 1, invoke_op::apply, "", 3);
   return invoke_through(L, 1, invoke_op::method, text_at(L, 2), 3);
 }

@@ -192,7 +192,12 @@ public:
   /// Sets the metatable of what is on top.
   void set_kind(lua_State* L, kind k) const;
   time_point later(double seconds) const noexcept;
+  /// As messages name it: interpreter 2 'bank'.
   std::string name_of_interpreter(interpreter_id id) const;
+  /// What a handle knows: the names of the dead are nowhere else.
+  std::string remembered_name(interpreter_id id) const;
+  /// Raises when the table at `index` has a key that is not in `known` (ends with null): options mistyped are no defaults.
+  static void check_options(lua_State* L, int index, const char* const* known);
   /// Raises when out of memory. Pushes the handle of an interpreter; `name` may be empty.
   void push_handle(lua_State* L, interpreter_id id, std::string_view name);
 

@@ -66,7 +66,7 @@ native_results native_guest::handle_message(const incoming& message) {
 native_results native_guest::call_function(std::string_view name, native_args args) {
   const native_function* f = find_in(offered_->functions(), name);
   if (f != nullptr) return (*f)(context_, args);
-  return fail(errc::unknown_function, fmt::format("interpreter {} ({}) has no function \"{}\"{}", number(host_.id()),
+  return fail(errc::unknown_function, fmt::format("interpreter {} '{}' has no function \"{}\"{}", number(host_.id()),
                                                   host_.name(), name, what_there_is(offered_->functions())));
 }
 

@@ -64,7 +64,7 @@ TEST_CASE("a function that is not there is named, with its interpreter") {
     local w = atoll.spawn({code = "return {}"}, {name = "w"})
     local _, e = pcall(w.call, w, "nope")
     log(e.code, e.message)
-  )lua") == "unknown_function\tinterpreter 2 (w) has no function 'nope'\n");
+  )lua") == "unknown_function\tinterpreter 2 'w' has no function 'nope'\n");
 }
 
 TEST_CASE("what cannot cross is refused with the path to it, and nothing is sent") {
@@ -134,7 +134,7 @@ TEST_CASE("a one-way send that fails is logged with its function and traceback")
     w:call("g")
   )lua",
                                   2);
-  CHECK(text.find("interpreter 2 (w): in f: w.lua:1: lost\nstack traceback:") == 0);
+  CHECK(text.find("in f: w.lua:1: lost\nstack traceback:") == 0);
 }
 
 TEST_CASE("futures: await, done, timeout, several waiters") {

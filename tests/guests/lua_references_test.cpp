@@ -46,13 +46,13 @@ TEST_CASE("methods of an object elsewhere are called through its proxy, results 
     atoll.send(c, "add", 1)
     log((c:add(0)))
   )lua")
-        == "2\treference to object 0 of interpreter 2 (w)\n"
-           "5\ttrue\ttrue\ttrue\treference to object 0 of interpreter 2 (w)\n"
+        == "2\treference to object 0 of interpreter 2 'w'\n"
+           "5\ttrue\ttrue\ttrue\treference to object 0 of interpreter 2 'w'\n"
            "false\tno\n"
-           "unknown_function\tinterpreter 2 (w) has no method 'nope'\n"
+           "unknown_function\tinterpreter 2 'w' has no method 'nope'\n"
            "40\n"
            "42\n"
-           "41\treference to object 0 of interpreter 2 (w)\n"
+           "41\treference to object 0 of interpreter 2 'w'\n"
            "42\n");
 }
 
@@ -101,7 +101,7 @@ TEST_CASE("a released reference refuses calls, naming its owner, and its object 
     collectgarbage()
   )lua");
   CHECK(testing::lines(main)
-        == "reference_released\tthe reference to object 0 of interpreter 2 (w) was released\nreference_released\n");
+        == "reference_released\tthe reference to object 0 of interpreter 2 'w' was released\nreference_released\n");
   CHECK(main.imports().size() == 0);
   CHECK(world[2].exports().live() == 0);
   CHECK(world[2].exports().minted() == world[2].exports().returned());

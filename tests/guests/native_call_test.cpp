@@ -90,7 +90,7 @@ TEST_CASE("native: an unknown function is named, with those there are") {
   native_pair p(std::move(f));
   const error e = failure(p.call("c"));
   CHECK(e.code == errc::unknown_function);
-  CHECK(e.message == "interpreter 5 (accounts) has no function \"c\"; it has a, b");
+  CHECK(e.message == "interpreter 5 'accounts' has no function \"c\"; it has a, b");
   CHECK(e.interpreter == interpreter_id{5});
   CHECK(e.interpreter_name == "accounts");
 }
