@@ -44,3 +44,30 @@ int main(int argc, char** argv) {
   }
   return 0;
 }
+
+// What the sanitizers' runtimes ask for when they start.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ATOLL_UNDER_TSAN
+#endif
+#if __has_feature(address_sanitizer)
+#define ATOLL_UNDER_ASAN
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define ATOLL_UNDER_TSAN
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define ATOLL_UNDER_ASAN
+#endif
+
+#ifdef ATOLL_UNDER_TSAN
+extern "C" const char* __tsan_default_options() { return "halt_on_error=1:second_deadlock_stack=1"; }
+// Boost.Lockfree's free list reads a node's link while another thread may reuse the node; the tagged compare-and-swap that
+// follows discards such a read. ThreadSanitizer cannot see that.
+extern "C" const char* __tsan_default_suppressions() { return "race:boost::lockfree::detail::freelist_stack\n"; }
+#endif
+#ifdef ATOLL_UNDER_ASAN
+extern "C" const char* __asan_default_options() { return "detect_stack_use_after_return=0:strict_string_checks=1"; }
+extern "C" const char* __ubsan_default_options() { return "print_stacktrace=1:halt_on_error=1"; }
+#endif
