@@ -38,6 +38,3 @@ end
 
 print(("kv: listening on %s (%d shard%s)"):format(listener.address, opts.shards, opts.shards == 1 and "" or "s"))
 io.stdout:flush()
-
--- A listener alone does not keep a program running.
-while true do atoll.sleep(3600) end
