@@ -60,6 +60,17 @@ void tell(const run_options& o, const error& e) {
       + (e.traceback.empty() ? "" : "\n" + e.traceback));
 }
 
+/// Main may have been ended by others: nobody waited for it, so nothing was told yet.
+bool main_was_killed(const finalization_report& r) {
+  if (r.verdict == finalization_report::verdict_kind::forced) return false;
+  for (const interpreter_report& i : r.interpreters) {
+    if (i.id != main_interpreter || i.outcome != end_kind::killed) continue;
+    say(i.failure.message);
+    return true;
+  }
+  return false;
+}
+
 /// What the program printed must have arrived. A reader that went away (`atoll run x | head`) knows what it missed.
 bool output_arrived() {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
@@ -99,7 +110,8 @@ int run(const run_options& o) {
     const finalization_report report = runtime.finalize();
     const bool arrived = output_arrived();
     const bool written = write_report(o, report);
-    status = status_of(o, report, !ended || !written || !arrived);
+    const bool killed = ended && main_was_killed(report);
+    status = status_of(o, report, !ended || !written || !arrived || killed);
     for (const interpreter_report& i : report.interpreters) abandoned = abandoned || i.outcome == end_kind::abandoned;
     if (abandoned) {
       // A thread is still inside a guest that never returned: leave without waiting for it.

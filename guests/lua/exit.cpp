@@ -1,5 +1,6 @@
 // The end of a program: atoll.exit, atoll.at_exit, and the run of exit handlers and finalizers.
 #include <climits>
+#include <utility>
 
 #include "guests/lua/calls.hpp"
 
@@ -43,6 +44,13 @@ int push_next(lua_guest& g, lua_State* L) {
 
 int exit_step(lua_State* L, int status, lua_KContext finalizer);
 
+/// One that called atoll.exit has not failed.
+void handler_ran(lua_State* L, int status, lua_KContext finalizer) {
+  lua_guest& g = lua_guest::of(L);
+  const bool fine = status == LUA_YIELD || std::exchange(g.current->exiting, false);
+  g.finalizer_ran(L, fine ? LUA_OK : status, finalizer == 0 ? "an exit handler" : "a finalizer");
+}
+
 /// One handler after the other; each may wait. The handler of errors is at index 1.
 int run_all(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
@@ -50,18 +58,14 @@ int run_all(lua_State* L) {
     lua_settop(L, 1);
     const int nargs = push_next(g, L);
     if (nargs < 0) break;
-    const int status = lua_pcallk(L, nargs, 0, 1, nargs, exit_step);
-    g.current->exiting = false;
-    g.finalizer_ran(L, status, nargs == 0 ? "an exit handler" : "a finalizer");
+    handler_ran(L, lua_pcallk(L, nargs, 0, 1, nargs, exit_step), nargs);
   }
   g.out.exited();
   return 0;
 }
 
 int exit_step(lua_State* L, int status, lua_KContext finalizer) {
-  lua_guest& g = lua_guest::of(L);
-  g.current->exiting = false;
-  g.finalizer_ran(L, status == LUA_YIELD ? LUA_OK : status, finalizer == 0 ? "an exit handler" : "a finalizer");
+  handler_ran(L, status, finalizer);
   return run_all(L);
 }
 

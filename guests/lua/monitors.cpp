@@ -54,8 +54,9 @@ int down_entry(lua_State* L) {
   lua_createtable(L, 0, 4);
   lua_pushinteger(L, static_cast<lua_Integer>(number(o.down_id)));
   lua_setfield(L, -2, "id");
-  if (!o.name.empty()) {
-    lua_pushlstring(L, o.name.data(), o.name.size());
+  g.scratch = o.name.empty() ? g.remembered_name(o.down_id) : o.name; // of one long dead only a handle knows it
+  if (!g.scratch.empty()) {
+    lua_pushlstring(L, g.scratch.data(), g.scratch.size());
     lua_setfield(L, -2, "name");
   }
   lua_pushlstring(L, o.reason.data(), o.reason.size());

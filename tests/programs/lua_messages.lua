@@ -15,9 +15,10 @@
 -- expect: an interpreter named 'w' is running already
 -- expect: interpreter 2 'w' is gone
 -- expect: interpreter 2 'w' is gone
--- expect-error: atoll: error: interpreter 1 'main': in a timer: lua_messages.lua:50: late
--- expect-error: atoll: warning: interpreter 1 'main': an error that nobody awaited: lua_messages.lua:51: unseen
--- expect-error: atoll: error: interpreter 1 'main': in an exit handler: lua_messages.lua:52: at the end
+-- expect: 2	w	gone
+-- expect-error: atoll: error: interpreter 1 'main': in a timer: lua_messages.lua:53: late
+-- expect-error: atoll: warning: interpreter 1 'main': an error that nobody awaited: lua_messages.lua:54: unseen
+-- expect-error: atoll: error: interpreter 1 'main': in an exit handler: lua_messages.lua:55: at the end
 
 local atoll = require "atoll"
 
@@ -45,6 +46,8 @@ says(atoll.spawn, {code = ""}, {name = "w"})
 w:stop()
 says(w.call, w, "o")
 says(r.anything, r)
+atoll.monitor(w, function(down) print(down.id, down.name, down.reason) end)
+atoll.sleep(0.02)
 
 -- Errors in callbacks name their interpreter once.
 atoll.after(0, function() error("late") end)
