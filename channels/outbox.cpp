@@ -1,12 +1,13 @@
 #include "channels/outbox.hpp"
 
+#include <algorithm>
+
 #include "channels/disposal.hpp"
 
 namespace Atoll {
 
 namespace {
 constexpr std::size_t full_bytes = 16 * 1024;
-constexpr std::size_t lanes_kept = 256;
 }  // namespace
 
 outbox::~outbox() { flush(); }
@@ -54,8 +55,9 @@ void outbox::flush() {
   }
   touched_.clear();
   last_ = nullptr;  // so that the next turn looks whether its receiver still lives
-  if (lanes_.size() > lanes_kept) {
+  if (lanes_.size() > lanes_kept_) {
     std::erase_if(lanes_, [](const auto& kv) { return kv.second->box == nullptr || kv.second->box->turn().is_closed(); });
+    lanes_kept_ = std::max(lanes_min, lanes_.size() * 2);  // a look at all of them is paid by as many new ones
   }
 }
 

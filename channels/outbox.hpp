@@ -47,7 +47,9 @@ class outbox {
 
   interpreter_id from_;
   directory& directory_;
+  static constexpr std::size_t lanes_min = 256;
   std::unordered_map<interpreter_id, std::unique_ptr<lane>> lanes_;
+  std::size_t lanes_kept_ = lanes_min;  // beyond it, those of the dead are thrown away
   std::vector<lane*> touched_;  // with records to flush
   lane* last_ = nullptr;        // the lane used last: most senders talk to few
   lane* open_ = nullptr;
