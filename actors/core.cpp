@@ -47,6 +47,9 @@ struct caf_settings : caf::actor_system_config {
   explicit caf_settings(unsigned workers) {
     load<caf::io::middleman>();
     if (workers > 0) set("scheduler.max-threads", static_cast<size_t>(workers));
+    // An idle worker looks around a little and then sleeps until it is woken. CAF's middle way, naps of 50 us, would make
+    // it miss work that came meanwhile, and cost the time of others: the key-value server answered 30 % less with it.
+    set("work-stealing.moderate-poll-attempts", static_cast<size_t>(1));
   }
 };
 

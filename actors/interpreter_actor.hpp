@@ -14,7 +14,7 @@ namespace Atoll {
 
 class interpreter_actor;
 
-/// Schedules a resumable: on the calling worker when it is one, else on any.
+/// Schedules a resumable on a worker; a worker that is busy with a turn gives it to another.
 void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept;
 
 /// Whether the calling thread is one of CAF's workers in the middle of a turn: it must not wait for another's.
@@ -24,7 +24,7 @@ bool on_worker_thread() noexcept;
 //
 // A turn that ends by waking somebody usually waits for the answer: who is woken last by its final flush runs next on the
 // same thread, straight after it, without a way through CAF's queue. Everybody else, and who is woken in the middle of a
-// turn, goes to the queue, where idle workers find them.
+// turn, goes to another worker's queue.
 class worker_scope {
  public:
   explicit worker_scope(caf::execution_unit* unit) noexcept;
