@@ -11,7 +11,7 @@
 namespace Atoll {
 
 class call_table {
- public:
+public:
   call_id open(guest_word token) {
     std::uint32_t i = free_;
     if (i == none) {
@@ -42,15 +42,17 @@ class call_table {
 
   std::size_t size() const noexcept { return open_; }
 
-  /// Closes every call and returns the words that waited, oldest slot first.
-  std::vector<guest_word> close_all() {
+  /// Closes every call but those of `kept` and returns the words that waited, oldest slot first.
+  std::vector<guest_word> close_all_but(guest_word kept) {
     std::vector<guest_word> waited;
-    for (std::uint32_t i = 0; i < entries_.size(); ++i)
-      if (entries_[i].open) waited.push_back(*close((static_cast<call_id>(entries_[i].generation) << 32U) | (i + 1)));
+    for (std::uint32_t i = 0; i < entries_.size(); ++i) {
+      if (!entries_[i].open || entries_[i].token == kept) continue;
+      waited.push_back(*close((static_cast<call_id>(entries_[i].generation) << 32U) | (i + 1)));
+    }
     return waited;
   }
 
- private:
+private:
   static constexpr std::uint32_t none = ~std::uint32_t{0};
   struct entry {
     guest_word token = 0;
@@ -63,4 +65,4 @@ class call_table {
   std::size_t open_ = 0;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

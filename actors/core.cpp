@@ -22,7 +22,7 @@ constexpr std::chrono::milliseconds grace{500};
 
 /// The supervisor: sleeps until the runtime is to end, then runs the phases in its own thread, woken by what happens.
 class supervisor final : public waiter {
- public:
+public:
   supervisor(caf::blocking_actor* self, core& runtime) : self_(self), core_(runtime) {}
 
   void run() {
@@ -37,7 +37,7 @@ class supervisor final : public waiter {
     self_->receive([](wake_atom) {}, [](finalize_atom) {}, caf::after(left) >> [] {});
   }
 
- private:
+private:
   caf::blocking_actor* self_;
   core& core_;
 };
@@ -64,21 +64,21 @@ bool work_waits(caf::actor_system& sys) {
 }
 
 class connected_job final : public job {
- public:
+public:
   connected_job(guest_word token, result<opened_socket> socket) : token_(token), socket_(std::move(socket)) {}
   void run(host& owner) override { static_cast<interpreter&>(owner).connected(token_, socket_); }
   void abandon(const error&) noexcept override {
     if (socket_) close_socket(socket_->descriptor);
   }
 
- private:
+private:
   guest_word token_;
   result<opened_socket> socket_;
 };
 
 /// A pending call, from its acceptance on: it runs, or its refusal is said where somebody hears it.
 class pending_call final : public job {
- public:
+public:
   enum class fate : std::uint8_t { submitted, accepted, refused };
 
   pending_call(core& runtime, std::function<void()> call, std::shared_ptr<std::atomic<fate>> known)
@@ -98,7 +98,7 @@ class pending_call final : public job {
     if (known_->exchange(fate::refused) == fate::accepted) core_.pending_call_refused(why);
   }
 
- private:
+private:
   core& core_;
   std::function<void()> call_;
   std::shared_ptr<std::atomic<fate>> known_;
@@ -106,17 +106,17 @@ class pending_call final : public job {
 
 const char* name_of(log_level level) {
   switch (level) {
-    case log_level::debug: return "debug";
-    case log_level::info: return "info";
-    case log_level::warn: return "warning";
-    case log_level::error: break;
+  case log_level::debug: return "debug";
+  case log_level::info: return "info";
+  case log_level::warn: return "warning";
+  case log_level::error: break;
   }
   return "error";
 }
 
 error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
 
-}  // namespace
+} // namespace
 
 core::core(system_config config) : config_(std::move(config)) {
   if (config_.workers == 0) config_.workers = std::max(1U, std::thread::hardware_concurrency());
@@ -129,7 +129,7 @@ core::core(system_config config) : config_(std::move(config)) {
     ignoring_visitor nothing;
     if (out.commit() > send_status::crowded) out.rollback(nothing);
   };
-  (void)directory_.next_id();  // 1 is main's (runtime/ids.hpp)
+  (void)directory_.next_id(); // 1 is main's (runtime/ids.hpp)
   port_ = std::make_shared<host_port>(*this, config_.credit, config_.high_water);
   host_turn_ = caf::make_counted<host_turn>(*caf_, port_);
   port_->open(*host_turn_);
@@ -195,7 +195,8 @@ std::vector<core::actor_ptr> core::living() const {
     const std::scoped_lock lock(mutex_);
     for (const auto& [id, a] : living_) all.push_back(a);
   }
-  std::sort(all.begin(), all.end(), [](const actor_ptr& a, const actor_ptr& b) { return a->shell().id() < b->shell().id(); });
+  std::sort(all.begin(), all.end(),
+            [](const actor_ptr& a, const actor_ptr& b) { return a->shell().id() < b->shell().id(); });
   return all;
 }
 
@@ -250,7 +251,8 @@ void core::main_done(const error* failure) {
 
 void core::log(log_level level, const interpreter_info& who, std::string_view text) {
   if (level < config_.log_threshold) return;
-  const std::string bearer = who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
+  const std::string bearer =
+      who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
   const std::string line = fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), bearer, text);
   const std::scoped_lock lock(log_mutex_);
   if (config_.log) {
@@ -277,7 +279,7 @@ host::figures core::stats() const {
 }
 
 void core::ended(const interpreter& who, interpreter_report report) {
-  actor_ptr last;  // let go of outside the lock
+  actor_ptr last; // let go of outside the lock
   {
     const std::scoped_lock lock(mutex_);
     reports_.push_back(std::move(report));
@@ -322,7 +324,7 @@ void core::abandon(interpreter_id who) {
   abandoned_any_ = true;
   const auto it = living_.find(who);
   if (it == living_.end()) return;
-  it->second->intrusive_ptr_add_ref_impl();  // never given back: the state stays as it is
+  it->second->intrusive_ptr_add_ref_impl(); // never given back: the state stays as it is
   const interpreter_info info = it->second->shell().describe();
   interpreter_report r;
   r.id = info.id;
@@ -360,7 +362,7 @@ finalization_report core::finalize() {
   }
   const finalization_report report = *report_;
   lock.unlock();
-  port_->close();  // done by the phase "seal", unless the supervisor was lost
+  port_->close(); // done by the phase "seal", unless the supervisor was lost
   return report;
 }
 
@@ -385,7 +387,7 @@ std::optional<error> core::start_refused(interpreter_id id, const answer& starte
   if (!started.given()) return std::nullopt;
   const call_results* r = started.await(std::nullopt, why);
   if (r == nullptr || *r) return std::nullopt;
-  control(id, {.kill = true});  // it would wait for its start for ever; one that failed by itself has ended already
+  control(id, {.kill = true}); // it would wait for its start for ever; one that failed by itself has ended already
   return r->error();
 }
 
@@ -454,4 +456,4 @@ result<void> system::add_pending_call(interpreter_id who, std::function<void()> 
   return core_->add_pending_call(who, std::move(call));
 }
 
-}  // namespace Atoll
+} // namespace Atoll

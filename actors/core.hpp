@@ -19,11 +19,12 @@
 namespace Atoll {
 
 class core final : public environment, public std::enable_shared_from_this<core> {
- public:
+public:
   explicit core(system_config config);
   ~core();
 
-  result<void> run_main(const spawn_options& options, const source& from, const std::function<bool(wire_writer&)>& write_args);
+  result<void> run_main(const spawn_options& options, const source& from,
+                        const std::function<bool(wire_writer&)>& write_args);
   future<interpreter_handle> spawn(const spawn_options& options, const source& from, const std::vector<value>& args);
   result<interpreter_handle> find(std::string_view name);
   std::vector<interpreter_handle> list();
@@ -71,7 +72,7 @@ class core final : public environment, public std::enable_shared_from_this<core>
   host::figures stats() const override;
   void ended(const interpreter& who, interpreter_report report) override;
 
- private:
+private:
   using actor_ptr = caf::intrusive_ptr<interpreter_actor>;
   actor_ptr find(interpreter_id id) const;
   /// Why a start record could not be sent, if it could not.
@@ -85,27 +86,27 @@ class core final : public environment, public std::enable_shared_from_this<core>
   std::unique_ptr<ticker> ticker_;
   std::shared_ptr<host_port> port_;
   caf::intrusive_ptr<host_turn> host_turn_;
-  std::atomic<std::uint64_t> pending_refused_{0};  // relaxed: a figure
+  std::atomic<std::uint64_t> pending_refused_{0}; // relaxed: a figure
   caf::actor supervisor_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::unordered_map<interpreter_id, actor_ptr> living_;  // under mutex_
-  std::vector<interpreter_report> reports_;               // under mutex_
-  bool main_over_ = false;                                // under mutex_
-  std::optional<error> main_failure_;                     // under mutex_
-  std::optional<finalization_report> report_;             // under mutex_
-  bool finalize_asked_ = false;                           // under mutex_
-  bool abandoned_any_ = false;                            // under mutex_
-  inbox_ptr net_box_;                                     // under mutex_, set once
-  caf::actor net_;                                        // under mutex_
+  std::unordered_map<interpreter_id, actor_ptr> living_; // under mutex_
+  std::vector<interpreter_report> reports_;              // under mutex_
+  bool main_over_ = false;                               // under mutex_
+  std::optional<error> main_failure_;                    // under mutex_
+  std::optional<finalization_report> report_;            // under mutex_
+  bool finalize_asked_ = false;                          // under mutex_
+  bool abandoned_any_ = false;                           // under mutex_
+  inbox_ptr net_box_;                                    // under mutex_, set once
+  caf::actor net_;                                       // under mutex_
   std::mutex log_mutex_;
 
-  std::atomic<bool> finalizing_{false};   // relaxed: a birth that slips through is brought down with the others
+  std::atomic<bool> finalizing_{false}; // relaxed: a birth that slips through is brought down with the others
   std::atomic<bool> main_asked_{false};
   std::atomic<int> exit_status_{0};
   std::atomic<bool> exit_status_set_{false};
   std::atomic<std::uint64_t> sockets_{0};
 };
 
-}  // namespace Atoll
+} // namespace Atoll

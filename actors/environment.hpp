@@ -17,7 +17,7 @@ const char* name_of(end_kind kind) noexcept;
 struct leak {
   interpreter_id owner{};
   std::string owner_name;
-  std::vector<interpreter_id> holders;  // as far as known
+  std::vector<interpreter_id> holders; // as far as known
   std::string type;
   object_id object;
 };
@@ -27,10 +27,10 @@ struct interpreter_report {
   interpreter_id id{};
   std::string name;
   end_kind outcome{};
-  error failure;                        // meaningful when failed, interrupted or killed
-  std::uint64_t exported = 0;           // objects that were exported, and that came home
+  error failure;              // meaningful when failed, interrupted or killed
+  std::uint64_t exported = 0; // objects that were exported, and that came home
   std::uint64_t released = 0;
-  std::uint64_t messages = 0;           // messages handled
+  std::uint64_t messages = 0; // messages handled
   std::uint64_t finalizers_run = 0;
   std::uint64_t finalizers_failed = 0;
   std::uint64_t pending_calls_run = 0;
@@ -40,7 +40,7 @@ struct interpreter_report {
 class interpreter;
 
 class environment {
- public:
+public:
   virtual directory& where() noexcept = 0;
   virtual time_point now() const noexcept = 0;
   /// Gives the interpreter a turn at `when`, or soon after.
@@ -74,8 +74,8 @@ class environment {
   /// The owner's last turn is over; its memory is given back.
   virtual void ended(const interpreter& who, interpreter_report report) = 0;
 
- protected:
+protected:
   ~environment() = default;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -16,12 +16,12 @@ std::string bearer(const interpreter_info& who) {
   return who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
 }
 
-}  // namespace
+} // namespace
 
 /// Who was asked and has not answered yet. Shared with the jobs: a late answer finds it alive.
 struct finalization::asked {
   std::mutex mutex;
-  std::set<interpreter_id> open;  // under mutex
+  std::set<interpreter_id> open; // under mutex
 
   void done(interpreter_id who) {
     const std::scoped_lock lock(mutex);
@@ -39,20 +39,24 @@ using question = std::function<void(interpreter&, std::function<void()> done)>;
 
 /// Runs the question in the interpreter's turn; gone interpreters count as done.
 class ask_job final : public job {
- public:
+public:
   ask_job(question what, std::function<void()> done) : what_(std::move(what)), done_(std::move(done)) {}
   void run(host& owner) override { what_(static_cast<interpreter&>(owner), done_); }
   void abandon(const error&) noexcept override { done_(); }
 
- private:
+private:
   question what_;
   std::function<void()> done_;
 };
 
-}  // namespace
+} // namespace
 
 finalization::finalization(core& runtime, waiter& wait)
-    : core_(runtime), waiter_(wait), start_(runtime.now()), end_(start_ + runtime.config().deadline), phase_end_(start_) {}
+    : core_(runtime),
+      waiter_(wait),
+      start_(runtime.now()),
+      end_(start_ + runtime.config().deadline),
+      phase_end_(start_) {}
 
 time_point finalization::now() const { return core_.now(); }
 
@@ -99,7 +103,8 @@ void finalization::phase(const char* name, double share, void (finalization::*st
 
 bool finalization::wait_for(const std::function<bool()>& condition, time_point until) {
   // The conditions are counts that others change; most changes wake the waiter, the short sleep is for the rest.
-  for (auto pause = std::chrono::microseconds(50); !condition(); pause = std::min(pause * 2, std::chrono::microseconds(2000))) {
+  for (auto pause = std::chrono::microseconds(50); !condition();
+       pause = std::min(pause * 2, std::chrono::microseconds(2000))) {
     if (now() >= until) return false;
     waiter_.wait(std::min(until, now() + pause));
   }
@@ -122,7 +127,8 @@ bool finalization::quiet() {
   return core_.net_idle() && core_.port().box().turn().idle() && core_.port().turns() == port_turns;
 }
 
-std::vector<interpreter_id> finalization::ask(const std::vector<interpreter_id>& whom, const question& what, time_point until) {
+std::vector<interpreter_id> finalization::ask(const std::vector<interpreter_id>& whom, const question& what,
+                                              time_point until) {
   const auto board = std::make_shared<asked>();
   board->open.insert(whom.begin(), whom.end());
   core* runtime = &core_;
@@ -164,10 +170,13 @@ void finalization::drain() {
     }
   }
   const time_point until = now() + (end_ - now()) / 8;
-  ask(newest_first(), [](interpreter& i, const auto& done) {
-    i.fail_waiting(errc::runtime_finalizing);
-    done();
-  }, until);
+  ask(
+      newest_first(),
+      [](interpreter& i, const auto& done) {
+        i.fail_waiting(errc::runtime_finalizing);
+        done();
+      },
+      until);
   core_.port().fail_waiting(errc::runtime_finalizing);
   core_.close_connections();
   wait_for([this] { return core_.net_idle(); }, until);
@@ -175,7 +184,8 @@ void finalization::drain() {
 
 void finalization::exit() {
   for (const interpreter_id who : newest_first()) {
-    const auto ran = ask({who}, [](interpreter& i, const auto& done) { i.run_exit_handlers(done); }, phase_end_);
+    const auto ran = ask(
+        {who}, [](interpreter& i, const auto& done) { i.run_exit_handlers(done); }, phase_end_);
     for (const interpreter_id late : ran) {
       force(late);
       core_.control(late, {.interrupt = true});
@@ -184,20 +194,26 @@ void finalization::exit() {
 }
 
 void finalization::settle() {
-  ask(newest_first(), [](interpreter& i, const auto& done) {
-    i.drop_imports();
-    done();
-  }, phase_end_);
+  ask(
+      newest_first(),
+      [](interpreter& i, const auto& done) {
+        i.drop_imports();
+        done();
+      },
+      phase_end_);
   wait_for([this] { return quiet(); });
   const auto found = std::make_shared<std::pair<std::mutex, std::vector<leak>>>();
-  ask(newest_first(), [found](interpreter& i, const auto& done) {
-    const std::vector<leak> own = i.leaks();
-    {
-      const std::scoped_lock lock(found->first);
-      found->second.insert(found->second.end(), own.begin(), own.end());
-    }
-    done();
-  }, phase_end_);
+  ask(
+      newest_first(),
+      [found](interpreter& i, const auto& done) {
+        const std::vector<leak> own = i.leaks();
+        {
+          const std::scoped_lock lock(found->first);
+          found->second.insert(found->second.end(), own.begin(), own.end());
+        }
+        done();
+      },
+      phase_end_);
   const std::scoped_lock lock(found->first);
   report_.leaked = found->second;
   for (leak& l : report_.leaked)
@@ -230,4 +246,4 @@ void finalization::seal() {
   core_.port().close();
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -30,21 +30,21 @@ class interpreter;
 
 /// Waits in the supervisor's way (a mailbox with a timeout; a simulation turns the crank instead).
 class waiter {
- public:
+public:
   /// Returns when something may have changed, at `until` at the latest.
   virtual void wait(time_point until) = 0;
 
- protected:
+protected:
   ~waiter() = default;
 };
 
 class finalization {
- public:
+public:
   finalization(core& runtime, waiter& wait);
 
   finalization_report run();
 
- private:
+private:
   struct asked;
 
   void close();
@@ -62,7 +62,8 @@ class finalization {
   bool quiet();
   /// Asks interpreters (a job in their turn) and waits for all; answers those that did not do it in time.
   std::vector<interpreter_id> ask(const std::vector<interpreter_id>& whom,
-                                  const std::function<void(interpreter&, std::function<void()> done)>& what, time_point until);
+                                  const std::function<void(interpreter&, std::function<void()> done)>& what,
+                                  time_point until);
   std::vector<interpreter_id> newest_first() const;
   void force(interpreter_id who);
   time_point now() const;
@@ -75,4 +76,4 @@ class finalization {
   finalization_report report_;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -41,12 +41,12 @@ namespace Atoll {
 /// What every interpreter of a runtime is made with.
 struct interpreter_config {
   credit_policy credit;
-  std::size_t high_water = 65536;  // messages in an inbox above which senders wait
+  std::size_t high_water = 65536; // messages in an inbox above which senders wait
   std::size_t turn_messages = 4096;
 };
 
 class interpreter final : public host {
- public:
+public:
   enum class turn_result : std::uint8_t { idle, again, done };
 
   interpreter(environment& env, const interpreter_config& config, interpreter_id id, interpreter_id parent,
@@ -139,15 +139,15 @@ class interpreter final : public host {
   figures stats() const override;
   figures system_stats() const override { return env_.stats(); }
 
- private:
+private:
   struct watcher {
     interpreter_id who{};
     std::uint64_t token = 0;
   };
   struct connection_state {
     guest_word token = 0;
-    std::size_t unsent = 0;    // bytes written since the broker last said "drained"
-    std::size_t consumed = 0;  // bytes taken since the broker was last told
+    std::size_t unsent = 0;   // bytes written since the broker last said "drained"
+    std::size_t consumed = 0; // bytes taken since the broker was last told
   };
 
   // The word under which the shell waits for its children to stop; a guest's words are its own business, but not this one.
@@ -210,23 +210,23 @@ class interpreter final : public host {
 
   std::unique_ptr<heap> heap_;
   std::unique_ptr<guest> guest_;
-  std::atomic<guest*> running_guest_{nullptr};  // for tick(): same thread, from a signal handler
+  std::atomic<guest*> running_guest_{nullptr}; // for tick(): same thread, from a signal handler
   export_table exports_;
   import_table imports_;
   outbox outbox_;
   call_table calls_;
   request_table requests_;
   timer_queue timers_;
-  time_point wake_set_{};  // the earliest wake-up asked for and not come yet; epoch: none
+  time_point wake_set_{}; // the earliest wake-up asked for and not come yet; epoch: none
 
-  envelope* first_ = nullptr;  // taken from the inbox, not handled yet
+  envelope* first_ = nullptr; // taken from the inbox, not handled yet
   envelope* last_ = nullptr;
-  wire_reader current_;        // the rest of *first_, when half handled
+  wire_reader current_; // the rest of *first_, when half handled
   bool half_handled_ = false;
-  std::vector<envelope_ptr> early_;  // messages that overtook the start
+  std::vector<envelope_ptr> early_; // messages that overtook the start
 
-  std::vector<watcher> watchers_;                              // who monitors this interpreter
-  std::unordered_map<guest_word, interpreter_id> monitors_;    // what the guest monitors
+  std::vector<watcher> watchers_;                           // who monitors this interpreter
+  std::unordered_map<guest_word, interpreter_id> monitors_; // what the guest monitors
   std::unordered_map<interpreter_id, std::vector<guest_word>> rooms_;
   std::unordered_map<std::uint64_t, connection_state> connections_;
   std::unordered_map<std::uint64_t, guest_word> listeners_;
@@ -237,7 +237,7 @@ class interpreter final : public host {
   std::atomic<std::uint64_t> turns_{0};
   run_state state_ = run_state::starting;
   request_id start_request_ = no_request;
-  request_id replying_ = no_request;  // the answer being written
+  request_id replying_ = no_request; // the answer being written
   std::vector<request_id> stop_requests_;
   std::size_t children_stopping_ = 0;
   time_point stop_deadline_ = time_point::max();
@@ -262,4 +262,4 @@ class interpreter final : public host {
   std::uint64_t turn_ticks_ = 0;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

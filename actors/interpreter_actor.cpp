@@ -10,12 +10,12 @@ namespace Atoll {
 namespace {
 
 thread_local caf::execution_unit* current_worker = nullptr;
-thread_local bool flushing = false;                       // the turn on this thread is in its last flush
-thread_local interpreter_actor* next_to_run = nullptr;    // owns one count
+thread_local bool flushing = false;                    // the turn on this thread is in its last flush
+thread_local interpreter_actor* next_to_run = nullptr; // owns one count
 
 // How many turns may follow one another without CAF's queue having its say, and for how long.
 constexpr int chain_max = 32;
-constexpr std::uint64_t chain_ticks = 300'000;  // 100 to 150 us on today's machines
+constexpr std::uint64_t chain_ticks = 300'000; // 100 to 150 us on today's machines
 
 /// From a worker that has more to do itself: gives the job to another, one without a queue if there is one, and wakes it.
 void give_away(caf::actor_system& sys, caf::resumable& what) {
@@ -34,7 +34,7 @@ void give_away(caf::actor_system& sys, caf::resumable& what) {
   all->worker_by_id(chosen)->external_enqueue(&what);
 }
 
-}  // namespace
+} // namespace
 
 worker_scope::worker_scope(caf::execution_unit* unit) noexcept : before_(std::exchange(current_worker, unit)) {}
 
@@ -59,9 +59,9 @@ void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept {
   }
 }
 
-interpreter_actor::interpreter_actor(caf::actor_config& cfg, environment& env,
-                                     const interpreter_config& config, interpreter_id id, interpreter_id parent,
-                                     const spawn_options& options, const guest_factory& make_guest)
+interpreter_actor::interpreter_actor(caf::actor_config& cfg, environment& env, const interpreter_config& config,
+                                     interpreter_id id, interpreter_id parent, const spawn_options& options,
+                                     const guest_factory& make_guest)
     : caf::monitorable_actor(cfg), shell_(env, config, id, parent, options, make_guest) {
   shell_.box().set_waker(*this);
 }
@@ -100,11 +100,11 @@ caf::resumable::resume_result interpreter_actor::resume(caf::execution_unit* uni
     }
   }
   switch (own) {
-    case interpreter::turn_result::idle: return resume_result::awaiting_message;
-    case interpreter::turn_result::again: return resume_result::resume_later;
-    case interpreter::turn_result::done: break;
+  case interpreter::turn_result::idle: return resume_result::awaiting_message;
+  case interpreter::turn_result::again: return resume_result::resume_later;
+  case interpreter::turn_result::done: break;
   }
   return resume_result::done;
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -26,7 +26,7 @@ bool on_worker_thread() noexcept;
 // same thread, straight after it, without a way through CAF's queue. Everybody else, and who is woken in the middle of a
 // turn, goes to another worker's queue.
 class worker_scope {
- public:
+public:
   explicit worker_scope(caf::execution_unit* unit) noexcept;
   ~worker_scope();
   worker_scope(const worker_scope&) = delete;
@@ -36,7 +36,7 @@ class worker_scope {
   /// Who was woken to run next; null: nobody. The caller owns one count of it.
   interpreter_actor* take_next() noexcept;
 
- private:
+private:
   caf::execution_unit* before_;
 };
 
@@ -44,7 +44,7 @@ class interpreter_actor final : public caf::monitorable_actor,
                                 public caf::resumable,
                                 public caf::dynamically_typed_actor_base,
                                 public waker {
- public:
+public:
   using signatures = caf::none_t;
 
   interpreter_actor(caf::actor_config& cfg, environment& env, const interpreter_config& config, interpreter_id id,
@@ -71,8 +71,8 @@ class interpreter_actor final : public caf::monitorable_actor,
   friend void intrusive_ptr_add_ref(interpreter_actor* a) { intrusive_ptr_add_ref(a->ctrl()); }
   friend void intrusive_ptr_release(interpreter_actor* a) { intrusive_ptr_release(a->ctrl()); }
 
- private:
+private:
   interpreter shell_;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

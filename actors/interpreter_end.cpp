@@ -8,12 +8,12 @@ namespace Atoll {
 
 const char* name_of(end_kind kind) noexcept {
   switch (kind) {
-    case end_kind::exited: return "exited";
-    case end_kind::stopped: return "stopped";
-    case end_kind::failed: return "failed";
-    case end_kind::interrupted: return "interrupted";
-    case end_kind::killed: return "killed";
-    case end_kind::abandoned: break;
+  case end_kind::exited: return "exited";
+  case end_kind::stopped: return "stopped";
+  case end_kind::failed: return "failed";
+  case end_kind::interrupted: return "interrupted";
+  case end_kind::killed: return "killed";
+  case end_kind::abandoned: break;
   }
   return "abandoned";
 }
@@ -42,12 +42,12 @@ void interpreter::set_state(run_state state) {
 }
 
 void interpreter::started() {
-  start_request_ = no_request;  // request numbers are used again
+  start_request_ = no_request; // request numbers are used again
   if (state_ == run_state::starting) set_state(run_state::running);
 }
 
 void interpreter::start_failed(const error& why) {
-  if (env_.finalizing()) return;  // what finalization cut short did not fail; teardown ends it
+  if (env_.finalizing()) return; // what finalization cut short did not fail; teardown ends it
   end(end_kind::failed, why);
   if (id_ == main_interpreter) tell_main_done(&why);
 }
@@ -87,7 +87,7 @@ void interpreter::begin_stopping() {
       rollback();
     }
   }
-  ++children_stopping_;  // this interpreter itself, so that the last child or this line goes on, once
+  ++children_stopping_; // this interpreter itself, so that the last child or this line goes on, once
   child_stopped();
 }
 
@@ -118,9 +118,15 @@ void interpreter::fail_waiting(errc code) {
   running_guest_.store(guest_.get(), std::memory_order_relaxed);
   const error why = make_error(code, fmt::format("interpreter {}: the runtime is being finalized", id_text()));
   const outcome o{.what = outcome::kind::failed, .failure = &why};
-  for (const guest_word token : calls_.close_all())
-    if (token != child_token) guest_->resume(token, o);
+  for (const guest_word token : calls_.close_all_but(child_token)) guest_->resume(token, o);
   for (const guest_word token : timers_.take_all()) guest_->resume(token, o);
+  // Connections last: a task whose call failed may still tell its client. Who waits for more to read has reached the end.
+  std::vector<std::pair<std::uint64_t, guest_word>> open;
+  for (const auto& [connection, state] : connections_) open.emplace_back(connection, state.token);
+  for (const auto& [connection, token] : open) {
+    close_connection(connection);
+    guest_->resume(token, {.what = outcome::kind::closed, .connection = connection});
+  }
 }
 
 void interpreter::drop_imports() {
@@ -150,13 +156,14 @@ void interpreter::finish() {
   // 1, 2: the guest, then its memory.
   if (guest_ != nullptr) {
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
-    if (outcome_ == end_kind::killed) guest_->interrupt(errc::killed);  // nothing of it runs any more, in close() neither
+    if (outcome_ == end_kind::killed)
+      guest_->interrupt(errc::killed); // nothing of it runs any more, in close() neither
     guest_->close();
     running_guest_.store(nullptr, std::memory_order_relaxed);
     guest_.reset();
   }
   heap_.reset();
-  if (const auto then = std::exchange(on_exited_, nullptr)) then();  // whoever waits for the exit handlers waits no more
+  if (const auto then = std::exchange(on_exited_, nullptr)) then(); // whoever waits for the exit handlers waits no more
   // 3
   for (const request_id request : stop_requests_) {
     if (const auto to = requests_.close(request)) {
@@ -191,13 +198,14 @@ void interpreter::finish() {
     envelope_ptr rest(std::exchange(first_, first_->next));
     dispose_rest(current_, rest->from(), id_, env_.where(), box_->last_words());
   }
-  while (first_ != nullptr) dispose(envelope_ptr(std::exchange(first_, first_->next)), id_, env_.where(), box_->last_words());
+  while (first_ != nullptr)
+    dispose(envelope_ptr(std::exchange(first_, first_->next)), id_, env_.where(), box_->last_words());
   last_ = nullptr;
   dispose_leftovers(*box_, env_.where());
   outbox_.flush();
   // 8
-  env_.ended(*this, {id_, name_, outcome_, failure_, exports_.added(), exports_.released(), messages_in_, finalizers_run_,
-                     finalizers_failed_, pending_calls_run_, pending_calls_failed_});
+  env_.ended(*this, {id_, name_, outcome_, failure_, exports_.added(), exports_.released(), messages_in_,
+                     finalizers_run_, finalizers_failed_, pending_calls_run_, pending_calls_failed_});
 }
 
 error interpreter::gone_error() const {
@@ -215,4 +223,4 @@ void interpreter::handle_stats(wire_reader& in, interpreter_id from) {
   commit_word();
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -11,23 +11,23 @@ namespace {
 
 /// Tells an interpreter in its next turn that a receiver has room.
 class room_now final : public job {
- public:
+public:
   explicit room_now(interpreter_id receiver) : receiver_(receiver) {}
   void run(host& owner) override { static_cast<interpreter&>(owner).room(receiver_); }
   void abandon(const error&) noexcept override {}
 
- private:
+private:
   interpreter_id receiver_;
 };
 
-}  // namespace
+} // namespace
 
 send_status interpreter::commit() {
   const request_id request = std::exchange(replying_, no_request);
   send_status sent = outbox_.commit();
   if (request == no_request || sent == send_status::no_memory) return sent;
   if (sent == send_status::gone) {
-    rollback();  // nobody waits for the answer: what it carries stays here
+    rollback(); // nobody waits for the answer: what it carries stays here
     sent = send_status::sent;
   }
   requests_.close(request);
@@ -54,7 +54,7 @@ void interpreter::rollback() {
 
 void interpreter::await_room(interpreter_id receiver, guest_word token) {
   const inbox_ptr to = outbox_.receiver(receiver);
-  outbox_.flush();  // what is written counts, and the receiver must get it to make room
+  outbox_.flush(); // what is written counts, and the receiver must get it to make room
   rooms_[receiver].push_back(token);
   if (to == nullptr || to->await_room(id_)) {
     // Room already: tell the guest from the next turn, as if the receiver had.
@@ -97,7 +97,8 @@ std::optional<host::received> interpreter::receive_reference(const wire_ref& ref
 
 result<interpreter_id> interpreter::spawn(const spawn_options& options, const source& from,
                                           const std::function<bool(wire_writer&)>& write_args, guest_word token) {
-  if (state_ == run_state::stopping) return fail(errc::runtime_finalizing, fmt::format("interpreter {} is stopping: it cannot spawn", id_text()));
+  if (state_ == run_state::stopping)
+    return fail(errc::runtime_finalizing, fmt::format("interpreter {} is stopping: it cannot spawn", id_text()));
   auto child = env_.create(options, id_);
   if (!child) return child;
   wire_writer& w = outbox_.open(*child, record_kind::start);
@@ -153,12 +154,13 @@ constexpr std::array figure_names = {"heap_bytes",   "heap_limit",  "exports", "
 template <class Values>
 host::figures named(const Values& values) {
   host::figures all;
-  for (std::size_t i = 0; i < figure_names.size(); ++i) all.emplace_back(figure_names[i], static_cast<double>(values[i]));
-  all.back().second *= seconds_per_tick();  // the last one is counted in ticks
+  for (std::size_t i = 0; i < figure_names.size(); ++i)
+    all.emplace_back(figure_names[i], static_cast<double>(values[i]));
+  all.back().second *= seconds_per_tick(); // the last one is counted in ticks
   return all;
 }
 
-}  // namespace
+} // namespace
 
 std::array<std::uint64_t, interpreter::figure_count> interpreter::count() const {
   return {heap_ ? heap_->bytes_in_use() : 0,
@@ -195,4 +197,4 @@ error interpreter::make_error(errc code, std::string message) const {
   return {code, std::move(message), {}, id_, name_, {}};
 }
 
-}  // namespace Atoll
+} // namespace Atoll

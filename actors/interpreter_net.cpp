@@ -11,10 +11,11 @@ namespace {
 constexpr std::size_t unsent_max = 1U << 20U;
 // The broker is told of consumed bytes in steps of this; it reads ahead by more (net_broker.cpp).
 constexpr std::size_t consumed_step = 64U << 10U;
-}  // namespace
+} // namespace
 
 result<host::listening> interpreter::listen(const std::string& address, guest_word token) {
-  if (env_.finalizing()) return fail(errc::runtime_finalizing, fmt::format("cannot listen on {}: the runtime is being finalized", address));
+  if (env_.finalizing())
+    return fail(errc::runtime_finalizing, fmt::format("cannot listen on {}: the runtime is being finalized", address));
   auto socket = listen_on(address);
   if (!socket) return tl::unexpected(socket.error());
   env_.need_net();
@@ -131,4 +132,4 @@ void interpreter::handle_net(record& r) {
   guest_->resume(token, o);
 }
 
-}  // namespace Atoll
+} // namespace Atoll

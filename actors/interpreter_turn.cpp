@@ -19,7 +19,7 @@ constexpr std::uint8_t kill_bit = 4;
 // Protocol words that wait longer than a turn are sent early when there are this many.
 constexpr std::size_t protocol_words_max = 4096;
 
-}  // namespace
+} // namespace
 
 void interpreter::set_controls(controls c) noexcept {
   const int bits = (c.yield ? yield_bit : 0) | (c.interrupt ? interrupt_bit : 0) | (c.kill ? kill_bit : 0);
@@ -48,12 +48,13 @@ interpreter::turn_result interpreter::turn() {
       env_.turn_ends();
       if (finished_) return turn_result::done;
       if (more) return turn_result::again;
-      if (box_->turn().end()) return turn_result::idle;  // from here on another worker may run the next turn
+      if (box_->turn().end()) return turn_result::idle; // from here on another worker may run the next turn
       if (pending_controls().yield) return turn_result::again;
       env_.turn_begins(*this);
     }
   } catch (const std::bad_alloc&) {
-    end(end_kind::failed, make_error(errc::out_of_memory, fmt::format("interpreter {}: no memory for its messages", id_text())));
+    end(end_kind::failed,
+        make_error(errc::out_of_memory, fmt::format("interpreter {}: no memory for its messages", id_text())));
     finish();
     env_.turn_ends();
     return turn_result::done;
@@ -73,14 +74,15 @@ bool interpreter::work() {
   env_.turn_flushes();
   flush();
   running_guest_.store(nullptr, std::memory_order_relaxed);
-  if (id_ == main_interpreter && state_ == run_state::running && !ending_ && !guest_->waiting()) tell_main_done(nullptr);
+  if (id_ == main_interpreter && state_ == run_state::running && !ending_ && !guest_->waiting())
+    tell_main_done(nullptr);
   return more && !ending_;
 }
 
 void interpreter::look_at_controls() {
   const controls c = pending_controls();
   if (c.kill) {
-    end(end_kind::killed, make_error(errc::killed, fmt::format("interpreter {} was killed", id_text())));
+    end(end_kind::killed, make_error(errc::killed, "it was killed"));
   } else if (c.interrupt) {
     controls_.fetch_and(static_cast<std::uint8_t>(~interrupt_bit), std::memory_order_relaxed);
     if (guest_ != nullptr) guest_->interrupt(errc::interrupted);
@@ -126,45 +128,45 @@ bool interpreter::handle_envelopes() {
 void interpreter::handle(record& r, interpreter_id from) {
   wire_reader& in = r.body;
   switch (r.kind) {
-    case record_kind::send:
-    case record_kind::call:
-    case record_kind::eval:
-    case record_kind::invoke:
-      if (state_ == run_state::starting && guest_ == nullptr && !imports_dropped_) return put_off(r, from);
-      if (r.kind == record_kind::invoke) return handle_invoke(in, from);
-      handle_guest_message(r, from);
-      break;
-    case record_kind::reply:
-    case record_kind::reply_error: handle_reply(r); break;
-    case record_kind::start: handle_start(in, from); break;
-    case record_kind::decref: handle_decref(in); break;
-    case record_kind::credit_request: grant(in.get_object_id(), from); break;
-    case record_kind::credit_grant: {
-      const object_id id = in.get_object_id();
-      imports_.on_grant(id, in.get_u32());
-      break;
-    }
-    case record_kind::loan_return: {
-      const object_id id = in.get_object_id();
-      imports_.on_loan_return(id, in.get_u32());
-      break;
-    }
-    case record_kind::stop: handle_stop(in, from); break;
-    case record_kind::stats: handle_stats(in, from); break;
-    case record_kind::monitor: watchers_.push_back({from, in.get_u64()}); break;
-    case record_kind::demonitor: {
-      const std::uint64_t token = in.get_u64();
-      std::erase_if(watchers_, [&](const watcher& w) { return w.who == from && w.token == token; });
-      break;
-    }
-    case record_kind::down: handle_down(in); break;
-    case record_kind::room: room(from); break;
-    case record_kind::job: run_job(in); break;
-    case record_kind::net_accepted:
-    case record_kind::net_data:
-    case record_kind::net_closed:
-    case record_kind::net_drained: handle_net(r); break;
-    default: log(log_level::error, fmt::format("a message of an unknown kind from interpreter {}", number(from))); break;
+  case record_kind::send:
+  case record_kind::call:
+  case record_kind::eval:
+  case record_kind::invoke:
+    if (state_ == run_state::starting && guest_ == nullptr && !imports_dropped_) return put_off(r, from);
+    if (r.kind == record_kind::invoke) return handle_invoke(in, from);
+    handle_guest_message(r, from);
+    break;
+  case record_kind::reply:
+  case record_kind::reply_error: handle_reply(r); break;
+  case record_kind::start: handle_start(in, from); break;
+  case record_kind::decref: handle_decref(in); break;
+  case record_kind::credit_request: grant(in.get_object_id(), from); break;
+  case record_kind::credit_grant: {
+    const object_id id = in.get_object_id();
+    imports_.on_grant(id, in.get_u32());
+    break;
+  }
+  case record_kind::loan_return: {
+    const object_id id = in.get_object_id();
+    imports_.on_loan_return(id, in.get_u32());
+    break;
+  }
+  case record_kind::stop: handle_stop(in, from); break;
+  case record_kind::stats: handle_stats(in, from); break;
+  case record_kind::monitor: watchers_.push_back({from, in.get_u64()}); break;
+  case record_kind::demonitor: {
+    const std::uint64_t token = in.get_u64();
+    std::erase_if(watchers_, [&](const watcher& w) { return w.who == from && w.token == token; });
+    break;
+  }
+  case record_kind::down: handle_down(in); break;
+  case record_kind::room: room(from); break;
+  case record_kind::job: run_job(in); break;
+  case record_kind::net_accepted:
+  case record_kind::net_data:
+  case record_kind::net_closed:
+  case record_kind::net_drained: handle_net(r); break;
+  default: log(log_level::error, fmt::format("a message of an unknown kind from interpreter {}", number(from))); break;
   }
 }
 
@@ -174,7 +176,7 @@ void interpreter::put_off(record& r, interpreter_id from) {
   w.put_bytes(r.body.get_bytes(r.body.left()));
   if (w.failed()) throw std::bad_alloc();
   close_record(w, start);
-  early_.push_back(w.take());  // count 0: the inbox counts the message as handled with the envelope it came in
+  early_.push_back(w.take()); // count 0: the inbox counts the message as handled with the envelope it came in
 }
 
 void interpreter::take_early() {
@@ -198,9 +200,9 @@ void interpreter::handle_start(wire_reader& in, interpreter_id from) {
   where.chunk = in.get_text();
   guest_ = make_guest_(*this);
   if (guest_ == nullptr) {
-    return reply_error(start_request_, make_error(errc::out_of_memory,
-                                                  fmt::format("no memory to start interpreter {} (limit {} bytes)",
-                                                              id_text(), heap_->limit())));
+    return reply_error(start_request_,
+                       make_error(errc::out_of_memory, fmt::format("no memory to start interpreter {} (limit {} bytes)",
+                                                                   id_text(), heap_->limit())));
   }
   running_guest_.store(guest_.get(), std::memory_order_relaxed);
   guest_->start(start_request_, where, in);
@@ -257,7 +259,7 @@ struct cargo final : record_visitor {
   call_id call = 0;
 };
 
-}  // namespace
+} // namespace
 
 void interpreter::refuse(record& r, interpreter_id from, const error& why) {
   cargo carried;
@@ -283,7 +285,7 @@ void interpreter::handle_reply(record& r) {
   const auto token = calls_.close(r.body.get_u64());
   if (token == child_token) return child_stopped();
   if (!token || guest_ == nullptr) {
-    if (r.kind == record_kind::reply) give_back(r.body);  // nobody waits any more
+    if (r.kind == record_kind::reply) give_back(r.body); // nobody waits any more
     return;
   }
   outcome o;
@@ -305,7 +307,7 @@ void interpreter::grant(const object_id& id, interpreter_id holder) {
   wire_writer& w = outbox_.open(holder, record_kind::credit_grant);
   put_object_id(w, id);
   w.put_u32(credit);
-  if (!commit_word()) exports_.take_back(id, credit);  // the holder is gone: nobody else would send it home
+  if (!commit_word()) exports_.take_back(id, credit); // the holder is gone: nobody else would send it home
 }
 
 void interpreter::handle_decref(wire_reader& in) {
@@ -398,4 +400,4 @@ bool interpreter::commit_word() { return Atoll::commit_word(outbox_); }
 
 void interpreter::flush_protocol() { send_protocol(imports_, outbox_, env_.where()); }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -23,7 +23,7 @@ constexpr std::size_t read_at_most = 16U << 10U;
 // Bytes handed to an interpreter and not consumed, above which its connection is not read from.
 constexpr std::size_t unconsumed_max = 1U << 20U;
 
-}  // namespace
+} // namespace
 
 net_broker::net_broker(caf::actor_config& cfg, environment& env, inbox_ptr box)
     : caf::io::broker(cfg), env_(env), box_(std::move(box)), outbox_(net_interpreter, env.where()) {
@@ -71,34 +71,34 @@ void net_broker::take_envelopes() {
 void net_broker::handle(record& r, interpreter_id from) {
   wire_reader& in = r.body;
   switch (r.kind) {
-    case record_kind::net_write: write(in); break;
-    case record_kind::net_consumed: {
-      const std::uint64_t number = in.get_u64();
-      consumed(number, in.get_u64());
-      break;
-    }
-    case record_kind::net_adopt: adopt(in.get_u64(), from); break;
-    case record_kind::net_close: close(in.get_u64()); break;
-    case record_kind::net_listen: {
-      const std::uint64_t listener = in.get_u64();
-      listen(listener, static_cast<int>(in.get_u64()), from);
-      break;
-    }
-    case record_kind::net_unlisten: unlisten(in.get_u64()); break;
-    case record_kind::net_connected: {
-      const std::uint64_t number = in.get_u64();
-      connection& c = connections_[number];
-      c.handle = add_scribe(static_cast<caf::io::network::native_socket>(in.get_u64()));
-      c.owner = from;
-      numbers_[c.handle.id()] = number;
-      break;
-    }
-    case record_kind::room: room(from); break;
-    default: {
-      ignoring_visitor nothing;
-      walk_record(r, nothing);
-      break;
-    }
+  case record_kind::net_write: write(in); break;
+  case record_kind::net_consumed: {
+    const std::uint64_t number = in.get_u64();
+    consumed(number, in.get_u64());
+    break;
+  }
+  case record_kind::net_adopt: adopt(in.get_u64(), from); break;
+  case record_kind::net_close: close(in.get_u64()); break;
+  case record_kind::net_listen: {
+    const std::uint64_t listener = in.get_u64();
+    listen(listener, static_cast<int>(in.get_u64()), from);
+    break;
+  }
+  case record_kind::net_unlisten: unlisten(in.get_u64()); break;
+  case record_kind::net_connected: {
+    const std::uint64_t number = in.get_u64();
+    connection& c = connections_[number];
+    c.handle = add_scribe(static_cast<caf::io::network::native_socket>(in.get_u64()));
+    c.owner = from;
+    numbers_[c.handle.id()] = number;
+    break;
+  }
+  case record_kind::room: room(from); break;
+  default: {
+    ignoring_visitor nothing;
+    walk_record(r, nothing);
+    break;
+  }
   }
 }
 
@@ -177,7 +177,8 @@ void net_broker::room(interpreter_id owner) {
   const std::vector<std::uint64_t> numbers = std::move(it->second);
   waiting_for_room_.erase(it);
   for (const std::uint64_t number : numbers)
-    if (const auto c = connections_.find(number); c != connections_.end() && c->second.halted) read_on(number, c->second);
+    if (const auto c = connections_.find(number); c != connections_.end() && c->second.halted)
+      read_on(number, c->second);
 }
 
 void net_broker::close(std::uint64_t number) {
@@ -289,4 +290,4 @@ void net_broker::flush_soon() {
   caf::anon_send(caf::actor_cast<caf::actor>(this), flush_atom::value);
 }
 
-}  // namespace Atoll
+} // namespace Atoll

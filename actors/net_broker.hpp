@@ -18,22 +18,22 @@
 namespace Atoll {
 
 class net_broker final : public caf::io::broker, public waker {
- public:
+public:
   net_broker(caf::actor_config& cfg, environment& env, inbox_ptr box);
 
   void schedule() noexcept override;
 
- protected:
+protected:
   caf::behavior make_behavior() override;
 
- private:
+private:
   struct connection {
     caf::io::connection_handle handle;
     interpreter_id owner{};
     std::size_t unconsumed = 0;
     bool adopted = false;
     bool halted = false;
-    bool resuming = false;  // a resume message is on its way
+    bool resuming = false; // a resume message is on its way
     bool closing = false;
     bool tell_drained = false;
   };
@@ -65,7 +65,7 @@ class net_broker final : public caf::io::broker, public waker {
   inbox_ptr box_;
   outbox outbox_;
   std::unordered_map<std::uint64_t, connection> connections_;
-  std::unordered_map<std::int64_t, std::uint64_t> numbers_;  // CAF's handle -> connection
+  std::unordered_map<std::int64_t, std::uint64_t> numbers_; // CAF's handle -> connection
   struct listener_state {
     caf::io::accept_handle handle;
     interpreter_id owner{};
@@ -76,4 +76,4 @@ class net_broker final : public caf::io::broker, public waker {
   bool closed_for_good_ = false;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

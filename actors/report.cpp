@@ -10,9 +10,9 @@ namespace Atoll {
 
 const char* name_of(finalization_report::verdict_kind verdict) noexcept {
   switch (verdict) {
-    case finalization_report::verdict_kind::clean: return "clean";
-    case finalization_report::verdict_kind::forced: return "forced";
-    case finalization_report::verdict_kind::leaked: break;
+  case finalization_report::verdict_kind::clean: return "clean";
+  case finalization_report::verdict_kind::forced: return "forced";
+  case finalization_report::verdict_kind::leaked: break;
   }
   return "leaked";
 }
@@ -26,7 +26,8 @@ std::string bearer(interpreter_id id, const std::string& name) {
 std::string holders(const leak& l) {
   std::string all;
   for (const interpreter_id h : l.holders)
-    all += (all.empty() ? "by " : ", ") + (h == host_interpreter ? "the host program" : fmt::format("interpreter {}", number(h)));
+    all += (all.empty() ? "by " : ", ")
+           + (h == host_interpreter ? "the host program" : fmt::format("interpreter {}", number(h)));
   return all.empty() ? "from outside" : all;
 }
 
@@ -39,14 +40,15 @@ std::string outcomes(const finalization_report& r) {
   return text;
 }
 
-}  // namespace
+} // namespace
 
 std::string to_text(const finalization_report& r) {
   std::string out = fmt::format("finalization: {} in {:.3f} s\n", name_of(r.verdict), r.seconds);
   for (const auto& p : r.phases)
     for (const std::string& who : p.forced) out += fmt::format("  forced in {}: interpreter {}\n", p.name, who);
   for (const leak& l : r.leaked)
-    out += fmt::format("  leaked: a {} of interpreter {}, still held {}\n", l.type, bearer(l.owner, l.owner_name), holders(l));
+    out += fmt::format("  leaked: a {} of interpreter {}, still held {}\n", l.type, bearer(l.owner, l.owner_name),
+                       holders(l));
   for (const interpreter_report& i : r.interpreters)
     if (i.outcome != end_kind::exited && i.outcome != end_kind::stopped)
       out += fmt::format("  {}: interpreter {}: {}\n", name_of(i.outcome), bearer(i.id, i.name), i.failure.message);
@@ -68,12 +70,14 @@ std::string to_json(const finalization_report& r) {
   j["seconds"] = r.seconds;
   j["exit_status"] = r.exit_status;
   j["phases"] = json::array();
-  for (const auto& p : r.phases) j["phases"].push_back({{"name", p.name}, {"seconds", p.seconds}, {"forced", p.forced}});
+  for (const auto& p : r.phases)
+    j["phases"].push_back({{"name", p.name}, {"seconds", p.seconds}, {"forced", p.forced}});
   j["interpreters"] = json::array();
   for (const interpreter_report& i : r.interpreters) {
     json one = {{"id", number(i.id)}, {"name", i.name}, {"outcome", name_of(i.outcome)}, {"error", nullptr}};
     if (!i.failure.message.empty())
-      one["error"] = {{"code", name_of(i.failure.code)}, {"message", i.failure.message}, {"traceback", i.failure.traceback}};
+      one["error"] = {
+          {"code", name_of(i.failure.code)}, {"message", i.failure.message}, {"traceback", i.failure.traceback}};
     j["interpreters"].push_back(std::move(one));
   }
   json leaked = json::array();
@@ -85,9 +89,10 @@ std::string to_json(const finalization_report& r) {
   j["references"] = {{"exported", r.exported}, {"released", r.released}, {"leaked", leaked}};
   j["messages"] = {{"delivered", r.messages_delivered}, {"dead_letters", r.dead_letters}};
   j["finalizers"] = {{"run", r.finalizers_run}, {"failed", r.finalizers_failed}};
-  j["pending_calls"] = {{"run", r.pending_calls_run}, {"failed", r.pending_calls_failed}, {"refused", r.pending_calls_refused}};
+  j["pending_calls"] = {
+      {"run", r.pending_calls_run}, {"failed", r.pending_calls_failed}, {"refused", r.pending_calls_refused}};
   // Guest text may be any bytes; what is not UTF-8 is replaced.
   return j.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-}  // namespace Atoll
+} // namespace Atoll

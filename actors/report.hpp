@@ -15,14 +15,14 @@ struct finalization_report {
   struct phase {
     std::string name;
     double seconds = 0;
-    std::vector<std::string> forced;  // what had to be ended by force, by interpreter
+    std::vector<std::string> forced; // what had to be ended by force, by interpreter
   };
 
   verdict_kind verdict = verdict_kind::clean;
   double seconds = 0;
-  int exit_status = 0;  // what main or atoll.exit asked for
+  int exit_status = 0; // what main or atoll.exit asked for
   std::vector<phase> phases;
-  std::vector<interpreter_report> interpreters;  // by id
+  std::vector<interpreter_report> interpreters; // by id
   std::uint64_t exported = 0;
   std::uint64_t released = 0;
   std::vector<leak> leaked;
@@ -41,4 +41,4 @@ std::string to_text(const finalization_report& report);
 /// One line, the shape of DESIGN section 11.
 std::string to_json(const finalization_report& report);
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -11,7 +11,7 @@
 namespace Atoll {
 
 class request_table {
- public:
+public:
   struct request {
     interpreter_id from{};
     call_id call = 0;
@@ -49,9 +49,9 @@ class request_table {
     return all;
   }
 
- private:
-  std::vector<request> entries_;  // call 0: free
+private:
+  std::vector<request> entries_; // call 0: free
   std::vector<request_id> free_;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -27,7 +27,8 @@ result<address_list> resolve(const std::string& address, int flags) {
   std::string host = address.substr(0, colon);
   const std::string port = address.substr(colon + 1);
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  if (port.empty() || port.find_first_not_of("0123456789") != std::string::npos || port.size() > 5 || std::stoi(port) > 65535)
+  if (port.empty() || port.find_first_not_of("0123456789") != std::string::npos || port.size() > 5
+      || std::stoi(port) > 65535)
     return fail(errc::invalid_argument, fmt::format("'{}': '{}' is no port (0 to 65535)", address, port));
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
@@ -65,7 +66,7 @@ bool wait_connected(int fd, int milliseconds) {
   return failure == 0;
 }
 
-}  // namespace
+} // namespace
 
 std::string peer_of(int descriptor) {
   sockaddr_storage a{};
@@ -82,8 +83,8 @@ result<opened_socket> listen_on(const std::string& address) {
   for (const addrinfo* a = found->get(); a != nullptr; a = a->ai_next) {
     const int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
     const int on = 1;
-    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
-        ::listen(fd, SOMAXCONN) == 0) {
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0
+        && bind(fd, a->ai_addr, a->ai_addrlen) == 0 && ::listen(fd, SOMAXCONN) == 0) {
       sockaddr_storage bound{};
       socklen_t size = sizeof bound;
       getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &size);
@@ -111,4 +112,4 @@ result<opened_socket> connect_to(const std::string& address, int milliseconds) {
   return fail(errc::address_unavailable, fmt::format("cannot connect to {}: {}", address, std::strerror(reason)));
 }
 
-}  // namespace Atoll
+} // namespace Atoll

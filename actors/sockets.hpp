@@ -10,7 +10,7 @@ namespace Atoll {
 
 struct opened_socket {
   int descriptor = -1;
-  std::string address;  // where it is bound, or whom it is connected to: "127.0.0.1:7000", "[::1]:7000"
+  std::string address; // where it is bound, or whom it is connected to: "127.0.0.1:7000", "[::1]:7000"
 };
 
 /// Listens on "address:port" ("[v6]:port"; port 0: any free one). The socket is non-blocking.
@@ -22,4 +22,4 @@ std::string peer_of(int descriptor);
 
 void close_socket(int descriptor) noexcept;
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -43,7 +43,7 @@ struct system_config {
 class core;
 
 class system {
- public:
+public:
   explicit system(system_config config = {});
   ~system();
   system(const system&) = delete;
@@ -52,7 +52,8 @@ class system {
   /// Starts a program's first interpreter, `main`, and waits until it has nothing left to wait for, or exit or
   /// request_exit() was called. `write_args` encodes its arguments.
   /// Answers main's own failure, if it failed.
-  result<void> run_main(const spawn_options& options, const source& from, const std::function<bool(wire_writer&)>& write_args);
+  result<void> run_main(const spawn_options& options, const source& from,
+                        const std::function<bool(wire_writer&)>& write_args);
 
   /// Starts an interpreter and waits until its chunk has returned; or answers why it could not start.
   template <class... Args>
@@ -61,7 +62,7 @@ class system {
   }
   /// The same in a language of its own type (Atoll::lua, Atoll::native); `from` may be empty for native ones.
   template <class Language, class... Args>
-    requires requires { Language::language; }
+  requires requires { Language::language; }
   result<interpreter_handle> spawn(spawn_options options, const source& from = {}, Args&&... args) {
     options.language = Language::language;
     return spawn(options, from, std::forward<Args>(args)...);
@@ -89,10 +90,11 @@ class system {
 
   core& inside() noexcept { return *core_; }
 
- private:
-  future<interpreter_handle> spawn_values(const spawn_options& options, const source& from, const std::vector<value>& args);
+private:
+  future<interpreter_handle> spawn_values(const spawn_options& options, const source& from,
+                                          const std::vector<value>& args);
 
   std::shared_ptr<core> core_;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -7,7 +7,7 @@
 namespace Atoll {
 
 namespace {
-constexpr int tick_signal = SIGURG;  // ignored by default, used by nobody else here, does not stop a debugger
+constexpr int tick_signal = SIGURG; // ignored by default, used by nobody else here, does not stop a debugger
 }
 
 thread_local ticker::slot* ticker::mine_ = nullptr;
@@ -75,7 +75,7 @@ void ticker::on_signal(int) {
 
 void ticker::run() {
   std::unique_lock lock(mutex_);
-  int quiet = 0;  // looks in a row that found every worker idle: the ticker sleeps longer
+  int quiet = 0; // looks in a row that found every worker idle: the ticker sleeps longer
   while (!stop_) {
     wake_.wait_for(lock, quiet > 20 ? period_ * 4 : period_);
     bool busy = false;
@@ -92,4 +92,4 @@ void ticker::run() {
   }
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -24,7 +24,7 @@ namespace Atoll {
 class interpreter;
 
 class ticker {
- public:
+public:
   /// `others_wait`: whether interpreters wait for a worker; called on the ticker's thread.
   ticker(std::chrono::milliseconds period, std::function<bool()> others_wait);
   ~ticker();
@@ -39,13 +39,13 @@ class ticker {
   /// Ticks the thread that runs `who` now, if one does.
   void poke(const interpreter* who);
 
- private:
+private:
   struct slot {
-    std::atomic<interpreter*> who{nullptr};  // relaxed: read by its own thread's signal handler, and compared by others
-    std::atomic<std::uint64_t> turn{0};      // relaxed: a stale answer costs one tick more or less
-    std::atomic<bool> share{false};          // relaxed, as above: others want this worker
+    std::atomic<interpreter*> who{nullptr}; // relaxed: read by its own thread's signal handler, and compared by others
+    std::atomic<std::uint64_t> turn{0};     // relaxed: a stale answer costs one tick more or less
+    std::atomic<bool> share{false};         // relaxed, as above: others want this worker
     pthread_t thread{};
-    std::uint64_t seen = 0;                  // the ticker's: the turn at its last look
+    std::uint64_t seen = 0; // the ticker's: the turn at its last look
   };
   static thread_local slot* mine_;
 
@@ -56,9 +56,9 @@ class ticker {
   const std::function<bool()> others_wait_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<std::shared_ptr<slot>> slots_;  // under mutex_
-  bool stop_ = false;                         // under mutex_
+  std::vector<std::shared_ptr<slot>> slots_; // under mutex_
+  bool stop_ = false;                        // under mutex_
   std::thread thread_;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

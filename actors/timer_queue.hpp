@@ -13,7 +13,7 @@
 namespace Atoll {
 
 class timer_queue {
- public:
+public:
   std::uint64_t set(time_point when, guest_word token) {
     const std::uint64_t id = ++last_;
     by_time_.emplace(key{when, id}, token);
@@ -47,7 +47,7 @@ class timer_queue {
     return tokens;
   }
 
- private:
+private:
   struct key {
     time_point when;
     std::uint64_t id;
@@ -58,4 +58,4 @@ class timer_queue {
   std::uint64_t last_ = 0;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -34,4 +34,4 @@ inline double seconds_per_tick() noexcept {
   return ticks > 0 ? seconds / static_cast<double>(ticks) : 0;
 }
 
-}  // namespace Atoll
+} // namespace Atoll

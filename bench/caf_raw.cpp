@@ -59,7 +59,8 @@ void request(caf::actor_system& sys, int n) {
 void ping_pong(caf::actor_system& sys, int n) {
   std::promise<void> done;
   const auto server = sys.spawn([](caf::event_based_actor* self) -> caf::behavior {
-    return {[=](ping_atom, int i) { self->send(caf::actor_cast<caf::actor>(self->current_sender()), put_atom::value, i); }};
+    return {
+        [=](ping_atom, int i) { self->send(caf::actor_cast<caf::actor>(self->current_sender()), put_atom::value, i); }};
   });
   const auto start = clock_type::now();
   sys.spawn([=, &done](caf::event_based_actor* self) -> caf::behavior {
@@ -84,14 +85,14 @@ void spawn(caf::actor_system& sys, int n) {
   std::printf("spawn %.1f\n", nanoseconds(start, n));
 }
 
-}  // namespace
+} // namespace
 
 int main(int argc, char** argv) {
   const int n = argc > 1 ? std::atoi(argv[1]) : 1000000;
   caf::actor_system_config config;
   config.set("scheduler.max-threads", static_cast<size_t>(2));
   caf::actor_system sys(config);
-  message(sys, n / 10);  // warm
+  message(sys, n / 10); // warm
   message(sys, n);
   ping_pong(sys, n / 5);
   request(sys, n / 5);

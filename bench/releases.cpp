@@ -12,7 +12,7 @@ using namespace Atoll;
 
 /// Knows three words: the owner gives objects, the holder takes them, the holder drops them.
 class minimal_guest : public guest {
- public:
+public:
   explicit minimal_guest(host& outside) : out_(outside) {}
   void start(request_id request, const source&, wire_reader) override {
     out_.open_reply(request);
@@ -31,7 +31,7 @@ class minimal_guest : public guest {
   void close() override {}
   void tick() noexcept override {}
 
- protected:
+protected:
   host& out_;
 };
 
@@ -43,11 +43,12 @@ struct shared_state {
 };
 
 class owner_guest final : public minimal_guest {
- public:
+public:
   owner_guest(host& outside, shared_state& state) : minimal_guest(outside), state_(state) {}
   void deliver(const incoming& m) override {
     wire_writer& w = out_.open_reply(m.request);
-    for (int i = 0; i < state_.n; ++i) w.put_reference(out_.exports().mint(out_.exports().add(static_cast<guest_word>(i) + 1)));
+    for (int i = 0; i < state_.n; ++i)
+      w.put_reference(out_.exports().mint(out_.exports().add(static_cast<guest_word>(i) + 1)));
     out_.commit();
   }
   void drop(guest_word) override {
@@ -57,13 +58,13 @@ class owner_guest final : public minimal_guest {
     state_.done.set_value();
   }
 
- private:
+private:
   shared_state& state_;
   int dropped_ = 0;
 };
 
 class holder_guest final : public minimal_guest {
- public:
+public:
   holder_guest(host& outside, shared_state& state) : minimal_guest(outside), state_(state) {}
   void start(request_id request, const source& from, wire_reader args) override {
     minimal_guest::start(request, from, args);
@@ -85,7 +86,9 @@ class holder_guest final : public minimal_guest {
       return;
     }
     if (rounds_++ == 7) return out_.request_exit(0);
-    if (rounds_ > 2) std::printf("release %.2f\n", std::chrono::duration<double, std::nano>(state_.end - state_.start).count() / state_.n);
+    if (rounds_ > 2)
+      std::printf("release %.2f\n",
+                  std::chrono::duration<double, std::nano>(state_.end - state_.start).count() / state_.n);
     wire_writer& w = out_.open_message(owner_, record_kind::call);
     w.put_u64(out_.open_call(2));
     w.put_text("give");
@@ -94,14 +97,14 @@ class holder_guest final : public minimal_guest {
   }
   bool waiting() const override { return true; }
 
- private:
+private:
   shared_state& state_;
   interpreter_id owner_{};
   std::vector<import_table::index> held_;
   int rounds_ = 0;
 };
 
-}  // namespace
+} // namespace
 
 int main(int argc, char** argv) {
   shared_state state;

@@ -7,14 +7,14 @@ namespace Atoll {
 
 namespace {
 bool is_program(interpreter_id id) { return id != host_interpreter && id != net_interpreter; }
-}  // namespace
+} // namespace
 
 const char* name_of(run_state state) noexcept {
   switch (state) {
-    case run_state::starting: return "starting";
-    case run_state::running: return "running";
-    case run_state::stopping: return "stopping";
-    case run_state::gone: break;
+  case run_state::starting: return "starting";
+  case run_state::running: return "running";
+  case run_state::stopping: return "stopping";
+  case run_state::gone: break;
   }
   return "gone";
 }
@@ -98,4 +98,4 @@ std::size_t directory::tombstones() const {
   return n;
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -23,7 +23,7 @@ namespace Atoll {
 using tombstone = import_table::pinned;
 
 class directory {
- public:
+public:
   /// Closes TCP connections that were on their way to an interpreter that is gone; set once by the system.
   std::function<void(std::uint64_t connection)> close_connection = [](std::uint64_t) {};
 
@@ -50,7 +50,7 @@ class directory {
   void count_dead_letter() noexcept { dead_letters_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t dead_letters() const noexcept { return dead_letters_.load(std::memory_order_relaxed); }
 
- private:
+private:
   struct entry {
     inbox_ptr box;
     std::string name;
@@ -67,4 +67,4 @@ class directory {
   std::atomic<std::uint64_t> dead_letters_{0};
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -29,7 +29,7 @@ void send_decref(const object_id& id, std::uint32_t credit, outbox& out) {
 
 /// Speaks for the dead receiver: answers its callers and returns what its messages carried.
 class executor final : public record_visitor {
- public:
+public:
   executor(interpreter_id dead, const epitaph& last_words, interpreter_id sender, directory& where)
       : dead_(dead), last_words_(last_words), sender_(sender), directory_(where), out_(dead_, where) {}
 
@@ -50,10 +50,11 @@ class executor final : public record_visitor {
     finish(out_);
   }
 
- private:
+private:
   error gone() const {
-    std::string text = last_words_.name.empty() ? fmt::format("interpreter {} is gone", number(dead_))
-                                                : fmt::format("interpreter {} '{}' is gone", number(dead_), last_words_.name);
+    std::string text = last_words_.name.empty()
+                           ? fmt::format("interpreter {} is gone", number(dead_))
+                           : fmt::format("interpreter {} '{}' is gone", number(dead_), last_words_.name);
     if (!last_words_.failure.message.empty()) text += ": " + last_words_.failure.message;
     return {errc::interpreter_gone, std::move(text), {}, dead_, last_words_.name, {}};
   }
@@ -68,49 +69,49 @@ class executor final : public record_visitor {
 void executor::settle(record& r) {
   wire_reader& in = r.body;
   switch (r.kind) {
-    case record_kind::credit_request: {
-      const object_id id = in.get_object_id();
-      wire_writer& w = out_.open(sender_, record_kind::credit_grant);
-      put_object_id(w, id);
-      w.put_u32(0);
-      finish(out_);
-      break;
-    }
-    case record_kind::credit_grant: {
-      const object_id id = in.get_object_id();
-      send_decref(id, in.get_u32(), out_);
-      break;
-    }
-    case record_kind::loan_return: {
-      const object_id id = in.get_object_id();
-      return_loan(dead_, id, in.get_u32(), out_, directory_);
-      break;
-    }
-    case record_kind::monitor: {
-      wire_writer& w = out_.open(sender_, record_kind::down);
-      w.put_u64(in.get_u64());
-      w.put_u64(number(dead_));
-      w.put_text(last_words_.name);
-      w.put_text(last_words_.reason);
-      w.put_error(last_words_.failure.message.empty() ? gone() : last_words_.failure);
-      finish(out_);
-      break;
-    }
-    case record_kind::job: {
-      const std::unique_ptr<job> left(reinterpret_cast<job*>(in.get_u64()));
-      if (left) left->abandon(gone());
-      break;
-    }
-    case record_kind::send:
-    case record_kind::call:
-    case record_kind::eval:
-    case record_kind::invoke:
-    case record_kind::reply: directory_.count_dead_letter(); [[fallthrough]];
-    default: walk_record(r, *this); break;
+  case record_kind::credit_request: {
+    const object_id id = in.get_object_id();
+    wire_writer& w = out_.open(sender_, record_kind::credit_grant);
+    put_object_id(w, id);
+    w.put_u32(0);
+    finish(out_);
+    break;
+  }
+  case record_kind::credit_grant: {
+    const object_id id = in.get_object_id();
+    send_decref(id, in.get_u32(), out_);
+    break;
+  }
+  case record_kind::loan_return: {
+    const object_id id = in.get_object_id();
+    return_loan(dead_, id, in.get_u32(), out_, directory_);
+    break;
+  }
+  case record_kind::monitor: {
+    wire_writer& w = out_.open(sender_, record_kind::down);
+    w.put_u64(in.get_u64());
+    w.put_u64(number(dead_));
+    w.put_text(last_words_.name);
+    w.put_text(last_words_.reason);
+    w.put_error(last_words_.failure.message.empty() ? gone() : last_words_.failure);
+    finish(out_);
+    break;
+  }
+  case record_kind::job: {
+    const std::unique_ptr<job> left(reinterpret_cast<job*>(in.get_u64()));
+    if (left) left->abandon(gone());
+    break;
+  }
+  case record_kind::send:
+  case record_kind::call:
+  case record_kind::eval:
+  case record_kind::invoke:
+  case record_kind::reply: directory_.count_dead_letter(); [[fallthrough]];
+  default: walk_record(r, *this); break;
   }
 }
 
-}  // namespace
+} // namespace
 
 void return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans, outbox& out, directory& where) {
   wire_writer& w = out.open(lender, record_kind::loan_return);
@@ -151,4 +152,4 @@ void dispose_leftovers(inbox& closed, directory& where) {
   while (envelope_ptr e = closed.take_leftover()) dispose(std::move(e), closed.id(), where, closed.last_words());
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -31,4 +31,4 @@ void return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans
 /// Disposes of everything left in a closed inbox.
 void dispose_leftovers(inbox& closed, directory& where);
 
-}  // namespace Atoll
+} // namespace Atoll

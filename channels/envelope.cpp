@@ -6,7 +6,7 @@
 namespace Atoll {
 
 namespace {
-constexpr std::size_t first_bytes = 208;  // with the header: one 256-byte block of the allocator
+constexpr std::size_t first_bytes = 208; // with the header: one 256-byte block of the allocator
 }
 
 envelope* envelope::make(interpreter_id from, std::size_t capacity) noexcept {
@@ -43,4 +43,4 @@ bool envelope_writer::grow(std::size_t n) noexcept {
   return true;
 }
 
-}  // namespace Atoll
+} // namespace Atoll

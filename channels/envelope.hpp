@@ -14,7 +14,7 @@
 namespace Atoll {
 
 class envelope {
- public:
+public:
   /// Null when memory is out.
   static envelope* make(interpreter_id from, std::size_t capacity) noexcept;
   /// The same envelope with more room, maybe elsewhere; null (and the old one as it was) when memory is out.
@@ -38,7 +38,7 @@ class envelope {
   /// For whoever owns it: a link for a list of envelopes.
   envelope* next = nullptr;
 
- private:
+private:
   envelope(interpreter_id from, std::size_t capacity) noexcept : from_(from), capacity_(capacity) {}
 
   interpreter_id from_;
@@ -54,7 +54,7 @@ using envelope_ptr = std::unique_ptr<envelope, envelope_deleter>;
 
 /// Writes records into an envelope it makes when it is first needed.
 class envelope_writer final : public wire_writer {
- public:
+public:
   explicit envelope_writer(interpreter_id from) noexcept : from_(from) {}
   ~envelope_writer() { envelope::free(envelope_); }
 
@@ -65,13 +65,13 @@ class envelope_writer final : public wire_writer {
   /// Hands the envelope over; the next byte starts a new one.
   envelope_ptr take() noexcept;
 
- protected:
+protected:
   bool grow(std::size_t n) noexcept override;
 
- private:
+private:
   interpreter_id from_;
   envelope* envelope_ = nullptr;
   std::uint32_t count_ = 0;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -22,9 +22,9 @@ bool inbox::push(envelope_ptr&& e) {
 
 bool inbox::wake() noexcept {
   switch (turn_.signal()) {
-    case turn_state::signalled::schedule: waker_->schedule(); return true;
-    case turn_state::signalled::noted: return true;
-    case turn_state::signalled::closed: break;
+  case turn_state::signalled::schedule: waker_->schedule(); return true;
+  case turn_state::signalled::noted: return true;
+  case turn_state::signalled::closed: break;
   }
   return false;
 }
@@ -62,4 +62,4 @@ std::vector<interpreter_id> inbox::take_crowd() {
   return std::exchange(crowd_, {});
 }
 
-}  // namespace Atoll
+} // namespace Atoll

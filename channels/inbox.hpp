@@ -22,11 +22,11 @@ namespace Atoll {
 
 /// How an inbox gets its owner to run.
 class waker {
- public:
+public:
   /// Any thread. Called once for each turn_state::signalled::schedule.
   virtual void schedule() noexcept = 0;
 
- protected:
+protected:
   ~waker() = default;
 };
 
@@ -38,7 +38,7 @@ struct epitaph {
 };
 
 class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_counter> {
- public:
+public:
   /// `high_water`: messages waiting above which senders are asked to wait.
   inbox(interpreter_id id, std::size_t high_water) : id_(id), high_water_(static_cast<std::int64_t>(high_water)) {}
   ~inbox();
@@ -69,7 +69,7 @@ class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_coun
   /// No more envelopes from here on. What is inside is left over.
   void close(epitaph last_words = {}) noexcept {
     last_words_ = std::move(last_words);
-    turn_.close();  // releases the last words to whoever finds the inbox closed
+    turn_.close(); // releases the last words to whoever finds the inbox closed
   }
   /// After close(), any thread.
   const epitaph& last_words() const noexcept { return last_words_; }
@@ -78,7 +78,7 @@ class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_coun
   /// After close(), any thread: an envelope nobody will read, or null.
   envelope_ptr take_leftover() { return take(); }
 
- private:
+private:
   const interpreter_id id_;
   const std::int64_t high_water_;
   waker* waker_ = nullptr;
@@ -89,9 +89,9 @@ class inbox : public boost::intrusive_ref_counter<inbox, boost::thread_safe_coun
   boost::lockfree::queue<envelope*> queue_{1};
   epitaph last_words_;
   std::mutex crowd_mutex_;
-  std::vector<interpreter_id> crowd_;  // under crowd_mutex_
+  std::vector<interpreter_id> crowd_; // under crowd_mutex_
 };
 
 using inbox_ptr = boost::intrusive_ptr<inbox>;
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -8,7 +8,7 @@ namespace Atoll {
 
 namespace {
 constexpr std::size_t full_bytes = 16 * 1024;
-}  // namespace
+} // namespace
 
 outbox::~outbox() { flush(); }
 
@@ -54,10 +54,11 @@ void outbox::flush() {
     l->touched = false;
   }
   touched_.clear();
-  last_ = nullptr;  // so that the next turn looks whether its receiver still lives
+  last_ = nullptr; // so that the next turn looks whether its receiver still lives
   if (lanes_.size() > lanes_kept_) {
-    std::erase_if(lanes_, [](const auto& kv) { return kv.second->box == nullptr || kv.second->box->turn().is_closed(); });
-    lanes_kept_ = std::max(lanes_min, lanes_.size() * 2);  // a look at all of them is paid by as many new ones
+    std::erase_if(lanes_,
+                  [](const auto& kv) { return kv.second->box == nullptr || kv.second->box->turn().is_closed(); });
+    lanes_kept_ = std::max(lanes_min, lanes_.size() * 2); // a look at all of them is paid by as many new ones
   }
 }
 
@@ -67,10 +68,13 @@ inbox_ptr outbox::receiver(interpreter_id to) { return lane_to(to).box; }
 
 outbox::lane& outbox::lane_to(interpreter_id to) {
   std::unique_ptr<lane>& l = lanes_[to];
-  if (l == nullptr) l = std::make_unique<lane>(from_, to, directory_.find(to));
-  else if (l->box == nullptr) l->box = directory_.find(to);
-  else if (l->box->turn().is_closed() && l->writer.empty()) l->box = nullptr;
+  if (l == nullptr)
+    l = std::make_unique<lane>(from_, to, directory_.find(to));
+  else if (l->box == nullptr)
+    l->box = directory_.find(to);
+  else if (l->box->turn().is_closed() && l->writer.empty())
+    l->box = nullptr;
   return *l;
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -16,7 +16,7 @@
 namespace Atoll {
 
 class outbox {
- public:
+public:
   outbox(interpreter_id from, directory& where) : from_(from), directory_(where) {}
   ~outbox();
 
@@ -33,12 +33,12 @@ class outbox {
   /// The inbox of a receiver this outbox has sent to; null when it is gone.
   inbox_ptr receiver(interpreter_id to);
 
- private:
+private:
   struct lane {
     lane(interpreter_id from, interpreter_id to_id, inbox_ptr to_box)
         : to(to_id), box(std::move(to_box)), writer(from) {}
     interpreter_id to;
-    inbox_ptr box;  // null: no such interpreter
+    inbox_ptr box; // null: no such interpreter
     envelope_writer writer;
     bool touched = false;
   };
@@ -49,12 +49,12 @@ class outbox {
   directory& directory_;
   static constexpr std::size_t lanes_min = 256;
   std::unordered_map<interpreter_id, std::unique_ptr<lane>> lanes_;
-  std::size_t lanes_kept_ = lanes_min;  // beyond it, those of the dead are thrown away
-  std::vector<lane*> touched_;  // with records to flush
-  lane* last_ = nullptr;        // the lane used last: most senders talk to few
+  std::size_t lanes_kept_ = lanes_min; // beyond it, those of the dead are thrown away
+  std::vector<lane*> touched_;         // with records to flush
+  lane* last_ = nullptr;               // the lane used last: most senders talk to few
   lane* open_ = nullptr;
   std::size_t open_start_ = 0;
   std::uint64_t messages_ = 0;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

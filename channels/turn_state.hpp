@@ -19,11 +19,11 @@
 namespace Atoll {
 
 class turn_state {
- public:
+public:
   enum class signalled : std::uint8_t {
-    schedule,  // the owner slept: schedule it
-    noted,     // it runs, or will
-    closed,    // it ended: what was left for it must be thrown away by whoever left it
+    schedule, // the owner slept: schedule it
+    noted,    // it runs, or will
+    closed,   // it ended: what was left for it must be thrown away by whoever left it
   };
 
   /// Any thread: there is something for the owner.
@@ -37,7 +37,7 @@ class turn_state {
 
   /// Owner: the turn starts; everything signalled so far is visible.
   void begin() noexcept {
-    word_.fetch_and(~news, std::memory_order_acquire);  // pairs with signal()
+    word_.fetch_and(~news, std::memory_order_acquire); // pairs with signal()
   }
 
   /// Owner: the turn is over. False: there is news, and the owner still runs (as after begin()).
@@ -58,12 +58,12 @@ class turn_state {
   /// Any thread: something new waits for the running owner.
   bool has_news() const noexcept { return (word_.load(std::memory_order_relaxed) & news) != 0; }
 
- private:
-  static constexpr std::uint32_t active = 1;  // scheduled or running
-  static constexpr std::uint32_t news = 2;    // signalled since begin()
+private:
+  static constexpr std::uint32_t active = 1; // scheduled or running
+  static constexpr std::uint32_t news = 2;   // signalled since begin()
   static constexpr std::uint32_t closed = 4;
 
   std::atomic<std::uint32_t> word_{0};
 };
 
-}  // namespace Atoll
+} // namespace Atoll

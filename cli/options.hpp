@@ -18,8 +18,8 @@ enum class report_form : std::uint8_t { text, json, none };
 struct run_options {
   unsigned workers = 0;
   std::chrono::milliseconds deadline{5000};
-  std::optional<report_form> report;  // none given: only what went wrong is told
-  std::string report_file;            // empty: standard error
+  std::optional<report_form> report; // none given: only what went wrong is told
+  std::string report_file;           // empty: standard error
   std::size_t memory = 0;
   bool strict = false;
   bool verbose = false;
@@ -30,4 +30,4 @@ struct run_options {
 int run(const run_options& options);
 int check(const std::vector<std::string>& files);
 
-}  // namespace Atoll::cli
+} // namespace Atoll::cli

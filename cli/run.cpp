@@ -56,7 +56,9 @@ bool write_report(const run_options& o, const finalization_report& r) {
 
 void tell(const run_options& o, const error& e) {
   const bool limited = e.code == errc::out_of_memory && e.interpreter == main_interpreter && o.memory > 0;
-  say(e.message + (limited ? fmt::format(" (--memory {})", o.memory) : "")
+  const std::string who =
+      e.code == errc::killed ? fmt::format("interpreter {} '{}': ", number(e.interpreter), e.interpreter_name) : "";
+  say(who + e.message + (limited ? fmt::format(" (--memory {})", o.memory) : "")
       + (e.traceback.empty() ? "" : "\n" + e.traceback));
 }
 

@@ -9,7 +9,7 @@ namespace Atoll::cli {
 
 namespace {
 
-constexpr int end_watch = SIGUSR2;  // sent by the destructor to its own thread
+constexpr int end_watch = SIGUSR2; // sent by the destructor to its own thread
 
 sigset_t watched() {
   sigset_t set;
@@ -18,12 +18,12 @@ sigset_t watched() {
   return set;
 }
 
-}  // namespace
+} // namespace
 
 signal_watch::signal_watch() {
   const sigset_t set = watched();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);  // a closed peer is an error of its connection, not the end of the process
+  signal(SIGPIPE, SIG_IGN); // a closed peer is an error of its connection, not the end of the process
 }
 
 void signal_watch::start(std::function<void()> first) {
@@ -45,4 +45,4 @@ signal_watch::~signal_watch() {
   thread_.join();
 }
 
-}  // namespace Atoll::cli
+} // namespace Atoll::cli

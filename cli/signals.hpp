@@ -10,7 +10,7 @@
 namespace Atoll::cli {
 
 class signal_watch {
- public:
+public:
   /// Blocks the signals in the calling thread, and so in every thread it starts.
   signal_watch();
   ~signal_watch();
@@ -20,9 +20,9 @@ class signal_watch {
   /// From now on the first signal calls `first`, in the watching thread.
   void start(std::function<void()> first);
 
- private:
+private:
   std::function<void()> first_;
   std::thread thread_;
 };
 
-}  // namespace Atoll::cli
+} // namespace Atoll::cli

@@ -17,4 +17,4 @@ struct credit_policy {
   std::uint32_t cap = 1U << 30U;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

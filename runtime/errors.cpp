@@ -36,21 +36,19 @@ constexpr std::array rows = {
 };
 
 class category final : public std::error_category {
- public:
+public:
   const char* name() const noexcept override { return "atoll"; }
   std::string message(int code) const override { return name_of(static_cast<errc>(code)); }
 };
 
-}  // namespace
+} // namespace
 
 const std::error_category& error_category() noexcept {
   static const category the_category;
   return the_category;
 }
 
-std::error_code make_error_code(errc code) noexcept {
-  return {static_cast<int>(code), error_category()};
-}
+std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), error_category()}; }
 
 const char* name_of(errc code) noexcept {
   for (const row& r : rows)
@@ -64,4 +62,4 @@ errc errc_of(std::string_view name) noexcept {
   return errc::guest_error;
 }
 
-}  // namespace Atoll
+} // namespace Atoll

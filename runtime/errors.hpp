@@ -23,7 +23,7 @@ enum class errc {
   not_shareable,       // a value that cannot cross between interpreters
   mailbox_full,        // the receiver is over its high-water mark and the sender would not wait
   timeout,
-  out_of_memory,       // the interpreter's byte limit, or the machine's memory
+  out_of_memory, // the interpreter's byte limit, or the machine's memory
   interrupted,
   killed,
   runtime_finalizing,
@@ -32,7 +32,7 @@ enum class errc {
   name_taken,
   address_unavailable, // cannot listen or connect; the message names the address
   connection_closed,
-  bad_message,         // bytes that are not a message
+  bad_message, // bytes that are not a message
   forked,
 };
 
@@ -47,10 +47,10 @@ errc errc_of(std::string_view name) noexcept;
 struct error {
   errc code = errc::guest_error;
   std::string message;
-  std::string traceback;                // the guest's, empty where there is none
-  interpreter_id interpreter{};         // where it happened
+  std::string traceback;        // the guest's, empty where there is none
+  interpreter_id interpreter{}; // where it happened
   std::string interpreter_name;
-  std::string payload;                  // the guest's error value, encoded (wire.hpp); empty: the message is all there is
+  std::string payload; // the guest's error value, encoded (wire.hpp); empty: the message is all there is
 };
 
 template <class T>
@@ -60,7 +60,7 @@ inline tl::unexpected<error> fail(errc code, std::string message) {
   return tl::unexpected<error>(error{code, std::move(message), {}, {}, {}, {}});
 }
 
-}  // namespace Atoll
+} // namespace Atoll
 
 template <>
 struct std::is_error_code_enum<Atoll::errc> : std::true_type {};

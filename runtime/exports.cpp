@@ -7,7 +7,7 @@ export_table::slot_index export_table::add(guest_word object) {
   if (slot == none) {
     slot = static_cast<slot_index>(entries_.size());
     entries_.emplace_back();
-    due_.reserve(entries_.capacity());  // so that take_back never allocates
+    due_.reserve(entries_.capacity()); // so that take_back never allocates
   } else {
     free_ = entries_[slot].next_free;
   }
@@ -80,4 +80,4 @@ export_table::entry* export_table::resolve(const object_id& id) noexcept {
   return e.used && e.generation == id.generation ? &e : nullptr;
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -19,7 +19,7 @@
 namespace Atoll {
 
 class export_table {
- public:
+public:
   using slot_index = std::uint32_t;
 
   explicit export_table(interpreter_id owner, credit_policy policy = {}) noexcept : owner_(owner), policy_(policy) {}
@@ -62,14 +62,14 @@ class export_table {
         f(object_id{owner_, i, entries_[i].generation}, entries_[i].object, entries_[i].out);
   }
 
- private:
+private:
   struct entry {
     std::uint64_t out = 0;
     guest_word object = 0;
     std::uint32_t generation = 1;
     slot_index next_free = none;
     bool used = false;
-    bool due = false;  // stands in due_
+    bool due = false; // stands in due_
   };
   static constexpr slot_index none = ~slot_index{0};
 
@@ -87,4 +87,4 @@ class export_table {
   std::uint64_t released_ = 0;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -20,34 +20,34 @@ inline constexpr request_id no_request = 0;
 
 /// A send, call, eval or invoke on its way into the guest.
 struct incoming {
-  record_kind kind{};                // send, call, eval or invoke
+  record_kind kind{}; // send, call, eval or invoke
   interpreter_id from{};
   request_id request = no_request;
-  invoke_op op{};                    // invoke only
-  guest_word target = 0;             // invoke only: the exported object
-  std::string_view name;             // function or method; the code of an eval
-  wire_reader args;                  // values to the end
+  invoke_op op{};        // invoke only
+  guest_word target = 0; // invoke only: the exported object
+  std::string_view name; // function or method; the code of an eval
+  wire_reader args;      // values to the end
 };
 
 /// Where a program comes from.
 struct source {
   source_kind kind = source_kind::code;
-  std::string text;                  // the code, or the file's path
-  std::string chunk;                 // the name errors show; empty: made from the above
+  std::string text;  // the code, or the file's path
+  std::string chunk; // the name errors show; empty: made from the above
 };
 
 /// How something the guest waited for ended.
 struct outcome {
   enum class kind : std::uint8_t {
-    values,      // a reply: `values` hold the results
-    failed,      // an error reply: `failure`
-    timer,       // a timer of host::set_timer went off
-    room,        // a receiver that was over its high-water mark has room again
-    down,        // a monitored interpreter ended: `down_id`, `name`, `reason`, `failure`
-    accepted,    // a listener took a connection: `connection`, `name` (the peer)
-    data,        // bytes of a connection: `bytes`
-    closed,      // a connection ended: `reason`, empty when in order
-    drained,     // what was written to a connection has gone out
+    values,   // a reply: `values` hold the results
+    failed,   // an error reply: `failure`
+    timer,    // a timer of host::set_timer went off
+    room,     // a receiver that was over its high-water mark has room again
+    down,     // a monitored interpreter ended: `down_id`, `name`, `reason`, `failure`
+    accepted, // a listener took a connection: `connection`, `name` (the peer)
+    data,     // bytes of a connection: `bytes`
+    closed,   // a connection ended: `reason`, empty when in order
+    drained,  // what was written to a connection has gone out
   };
   kind what{};
   wire_reader values{};
@@ -60,7 +60,7 @@ struct outcome {
 };
 
 class guest {
- public:
+public:
   guest() = default;
   guest(const guest&) = delete;
   guest& operator=(const guest&) = delete;
@@ -100,4 +100,4 @@ class guest {
   virtual void tick() noexcept = 0;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -25,9 +25,9 @@ using time_point = clock_type::time_point;
 /// How a send went.
 enum class send_status : std::uint8_t {
   sent,
-  crowded,    // sent, but the receiver is over its high-water mark: the sending task should wait (host::await_room)
-  no_memory,  // not sent: no memory for the envelope
-  gone,       // not sent: no such interpreter, or it ended. What it carried is put back.
+  crowded,   // sent, but the receiver is over its high-water mark: the sending task should wait (host::await_room)
+  no_memory, // not sent: no memory for the envelope
+  gone,      // not sent: no such interpreter, or it ended. What it carried is put back.
 };
 
 enum class run_state : std::uint8_t { starting, running, stopping, gone };
@@ -35,9 +35,9 @@ const char* name_of(run_state state) noexcept;
 
 /// What may be said about an interpreter at its birth.
 struct spawn_options {
-  std::string name;                    // empty: none; otherwise unique among the living
-  std::size_t memory = 0;              // byte limit of its heap; 0: none
-  std::string language = "lua";        // which guest
+  std::string name;             // empty: none; otherwise unique among the living
+  std::size_t memory = 0;       // byte limit of its heap; 0: none
+  std::string language = "lua"; // which guest
 };
 
 /// What a listing shows of an interpreter.
@@ -50,15 +50,15 @@ struct interpreter_info {
 
 /// Requests that reach a guest in the middle of its work; a guest looks at them after tick().
 struct controls {
-  bool yield = false;      // the turn has lasted long enough: suspend the running task if that is possible
-  bool interrupt = false;  // fail the running task with errc::interrupted
-  bool kill = false;       // fail every task with errc::killed, now
+  bool yield = false;     // the turn has lasted long enough: suspend the running task if that is possible
+  bool interrupt = false; // fail the running task with errc::interrupted
+  bool kill = false;      // fail every task with errc::killed, now
 };
 
 enum class log_level : std::uint8_t { debug, info, warn, error };
 
 class host {
- public:
+public:
   host() = default;
   host(const host&) = delete;
   host& operator=(const host&) = delete;
@@ -98,7 +98,7 @@ class host {
   /// use for the caller. Nothing when the id is one's own but stale.
   struct received {
     bool own = false;
-    guest_word object = 0;             // own
+    guest_word object = 0; // own
     import_table::index import = import_table::none;
   };
   virtual std::optional<received> receive_reference(const wire_ref& ref) = 0;
@@ -164,11 +164,11 @@ class host {
   virtual figures stats() const = 0;
   virtual figures system_stats() const = 0;
 
- protected:
+protected:
   ~host() = default;
 };
 
 /// Makes the guest of one interpreter, in its first turn.
 using guest_factory = std::function<std::unique_ptr<guest>(host&)>;
 
-}  // namespace Atoll
+} // namespace Atoll

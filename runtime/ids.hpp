@@ -22,9 +22,7 @@ inline constexpr interpreter_id main_interpreter{1};
 /// The broker of TCP connections: it has an inbox like everybody, and owns no objects.
 inline constexpr interpreter_id net_interpreter{~std::uint64_t{0}};
 
-constexpr std::uint64_t number(interpreter_id id) noexcept {
-  return static_cast<std::uint64_t>(id);
-}
+constexpr std::uint64_t number(interpreter_id id) noexcept { return static_cast<std::uint64_t>(id); }
 
 /// Names an exported object: its owner, the owner's export slot, and that slot's generation.
 struct object_id {
@@ -41,7 +39,7 @@ using call_id = std::uint64_t;
 /// A word that belongs to the guest: a Lua registry index, a pointer to a native object. The tables keep it, unread.
 using guest_word = std::uint64_t;
 
-}  // namespace Atoll
+} // namespace Atoll
 
 template <>
 struct std::hash<Atoll::object_id> {

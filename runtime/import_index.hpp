@@ -17,7 +17,7 @@
 namespace Atoll {
 
 class import_index {
- public:
+public:
   using index = std::uint32_t;
   static constexpr index none = ~index{0};
 
@@ -55,7 +55,7 @@ class import_index {
     last_ = nullptr;
   }
 
- private:
+private:
   static constexpr std::size_t page_slots = 256;
   struct page {
     page() { entries.fill(none); }
@@ -78,4 +78,4 @@ class import_index {
   mutable pages* last_ = nullptr;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -161,4 +161,4 @@ void import_table::erase(index i) {
   --live_;
 }
 
-}  // namespace Atoll
+} // namespace Atoll

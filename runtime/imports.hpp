@@ -31,13 +31,13 @@ namespace Atoll {
 struct protocol_message {
   enum class kind : std::uint8_t { decref, credit_request, loan_return };
   kind what{};
-  std::uint32_t count = 0;      // decref: credit; loan_return: loans
-  interpreter_id to{};          // the owner, or the lender
+  std::uint32_t count = 0; // decref: credit; loan_return: loans
+  interpreter_id to{};     // the owner, or the lender
   object_id id;
 };
 
 class import_table {
- public:
+public:
   using index = std::uint32_t;
   static constexpr index none = ~index{0};
 
@@ -99,7 +99,7 @@ class import_table {
       if (e.used) f(e.id, e.credit, e.loans_out);
   }
 
- private:
+private:
   struct entry {
     object_id id;
     std::uint32_t credit = 0;
@@ -107,11 +107,11 @@ class import_table {
     std::uint32_t uses = 0;
     index next_free = none;
     bool used = false;
-    bool pending = false;    // borrowed: no credit of its own yet
-    bool requested = false;  // asked for credit, not answered yet
+    bool pending = false;   // borrowed: no credit of its own yet
+    bool requested = false; // asked for credit, not answered yet
     guest_word word = 0;
     bool lost = false;       // the owner is gone: there is no credit to have, and nothing to keep alive
-    interpreter_id lender{};  // while pending: whose loan keeps the object alive
+    interpreter_id lender{}; // while pending: whose loan keeps the object alive
   };
 
   index insert(const object_id& id);
@@ -133,4 +133,4 @@ class import_table {
   std::vector<protocol_message> queue_;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -11,7 +11,7 @@ namespace Atoll {
 class host;
 
 class job {
- public:
+public:
   job() = default;
   job(const job&) = delete;
   job& operator=(const job&) = delete;
@@ -23,4 +23,4 @@ class job {
   virtual void abandon(const error& why) noexcept = 0;
 };
 
-}  // namespace Atoll
+} // namespace Atoll

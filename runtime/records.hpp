@@ -18,39 +18,39 @@ namespace Atoll {
 
 enum class record_kind : std::uint8_t {
   // Guest messages. `values` reach to the record's end.
-  send,            // text function, values
-  call,            // u64 call, text function, values
-  eval,            // u64 call, text code, values
-  start,           // u64 call, u8 source kind, text source, text chunk name, values
-  invoke,          // u64 call (0: one-way), u8 invoke_op, wire_ref target, text method, values
-  reply,           // u64 call, values
-  reply_error,     // u64 call, error
+  send,        // text function, values
+  call,        // u64 call, text function, values
+  eval,        // u64 call, text code, values
+  start,       // u64 call, u8 source kind, text source, text chunk name, values
+  invoke,      // u64 call (0: one-way), u8 invoke_op, wire_ref target, text method, values
+  reply,       // u64 call, values
+  reply_error, // u64 call, error
   // The reference protocol (ARCHITECTURE.md, "A reference's life").
-  decref,          // u32 n, then n times: u32 slot, u32 generation, u32 credit
-  credit_request,  // object id
-  credit_grant,    // object id, u32 credit
-  loan_return,     // object id, u32 loans
+  decref,         // u32 n, then n times: u32 slot, u32 generation, u32 credit
+  credit_request, // object id
+  credit_grant,   // object id, u32 credit
+  loan_return,    // object id, u32 loans
   // Lifecycle.
-  stop,            // u64 call, u64 milliseconds
-  stats,           // u64 call
-  monitor,         // u64 token
-  demonitor,       // u64 token
-  down,            // u64 token, u64 interpreter, text name, text reason, error
-  room,            // the receiver of the source's messages has room again
-  job,             // u64: a pointer to an in-process job, owned by the record (runtime/job.hpp)
+  stop,      // u64 call, u64 milliseconds
+  stats,     // u64 call
+  monitor,   // u64 token
+  demonitor, // u64 token
+  down,      // u64 token, u64 interpreter, text name, text reason, error
+  room,      // the receiver of the source's messages has room again
+  job,       // u64: a pointer to an in-process job, owned by the record (runtime/job.hpp)
   // TCP: what the net broker (actors/net_broker.hpp) tells an interpreter,
-  net_accepted,    // u64 listener, u64 connection, text peer
-  net_data,        // u64 connection, bytes to the record's end
-  net_closed,      // u64 connection, text reason (empty: the peer closed in order)
-  net_drained,     // u64 connection: what was written has gone out
+  net_accepted, // u64 listener, u64 connection, text peer
+  net_data,     // u64 connection, bytes to the record's end
+  net_closed,   // u64 connection, text reason (empty: the peer closed in order)
+  net_drained,  // u64 connection: what was written has gone out
   // and what it is told.
-  net_listen,      // u64 listener, u64 socket
-  net_unlisten,    // u64 listener (0: all)
-  net_connected,   // u64 connection, u64 socket
-  net_adopt,       // u64 connection: the sender reads from it now
-  net_write,       // u64 connection, u8 tell when it is out, bytes to the record's end
-  net_close,       // u64 connection (0: all): close when everything written has gone out
-  net_consumed,    // u64 connection, u64 bytes that the program has taken
+  net_listen,    // u64 listener, u64 socket
+  net_unlisten,  // u64 listener (0: all)
+  net_connected, // u64 connection, u64 socket
+  net_adopt,     // u64 connection: the sender reads from it now
+  net_write,     // u64 connection, u8 tell when it is out, bytes to the record's end
+  net_close,     // u64 connection (0: all): close when everything written has gone out
+  net_consumed,  // u64 connection, u64 bytes that the program has taken
 };
 
 enum class invoke_op : std::uint8_t { method, apply, get, set };
@@ -103,10 +103,10 @@ inline void put_target(wire_writer& w, const wire_ref& r) noexcept {
 
 /// What a walk over a record meets that somebody waits for.
 class record_visitor : public wire_visitor {
- public:
+public:
   virtual void on_call(call_id) {}
 
- protected:
+protected:
   ~record_visitor() = default;
 };
 
@@ -117,4 +117,4 @@ class ignoring_visitor final : public record_visitor {};
 /// connections. Also good for a record cut short by a rollback: what was written whole is told.
 bool walk_record(record& r, record_visitor& visitor);
 
-}  // namespace Atoll
+} // namespace Atoll

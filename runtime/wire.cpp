@@ -56,35 +56,35 @@ bool walk_values(wire_reader& in, wire_visitor& visitor) {
       continue;
     }
     switch (static_cast<wire_tag>(byte)) {
-      case wire_tag::nil:
-      case wire_tag::false_value:
-      case wire_tag::true_value: break;
-      case wire_tag::int32:
-      case wire_tag::table_again: in.get_u32(); break;
-      case wire_tag::int64:
-      case wire_tag::float64:
-      case wire_tag::interpreter:
-      case wire_tag::table: in.get_u64(); break;  // a table's items follow as values of their own
-      case wire_tag::string: in.get_text(); break;
-      case wire_tag::error_value: {
-        // An error's payload is an encoding of its own, without references (see error::payload).
-        in.get_error();
-        break;
-      }
-      case wire_tag::reference: {
-        const wire_ref r = in.get_reference();
-        if (!in.failed()) visitor.on_reference(r);
-        break;
-      }
-      case wire_tag::connection: {
-        const std::uint64_t c = in.get_u64();
-        if (!in.failed()) visitor.on_connection(c);
-        break;
-      }
-      default: in.fail(); break;
+    case wire_tag::nil:
+    case wire_tag::false_value:
+    case wire_tag::true_value: break;
+    case wire_tag::int32:
+    case wire_tag::table_again: in.get_u32(); break;
+    case wire_tag::int64:
+    case wire_tag::float64:
+    case wire_tag::interpreter:
+    case wire_tag::table: in.get_u64(); break; // a table's items follow as values of their own
+    case wire_tag::string: in.get_text(); break;
+    case wire_tag::error_value: {
+      // An error's payload is an encoding of its own, without references (see error::payload).
+      in.get_error();
+      break;
+    }
+    case wire_tag::reference: {
+      const wire_ref r = in.get_reference();
+      if (!in.failed()) visitor.on_reference(r);
+      break;
+    }
+    case wire_tag::connection: {
+      const std::uint64_t c = in.get_u64();
+      if (!in.failed()) visitor.on_connection(c);
+      break;
+    }
+    default: in.fail(); break;
     }
   }
   return !in.failed();
 }
 
-}  // namespace Atoll
+} // namespace Atoll

@@ -25,16 +25,16 @@ enum class wire_tag : std::uint8_t {
   nil = 0x00,
   false_value,
   true_value,
-  int32,           // 4 bytes
-  int64,           // 8 bytes
-  float64,         // 8 bytes
-  string,          // u32 length, bytes
-  table,           // u32 array length, u32 pairs; items; then key, value. Tables are numbered in order of appearance
-  table_again,     // u32: the number of a table seen before in this message (shared subtables, cycles)
-  reference,       // a wire_ref
-  interpreter,     // u64 id
-  error_value,     // an error (put_error)
-  connection,      // u64: a TCP connection that moves to the receiver
+  int32,       // 4 bytes
+  int64,       // 8 bytes
+  float64,     // 8 bytes
+  string,      // u32 length, bytes
+  table,       // u32 array length, u32 pairs; items; then key, value. Tables are numbered in order of appearance
+  table_again, // u32: the number of a table seen before in this message (shared subtables, cycles)
+  reference,   // a wire_ref
+  interpreter, // u64 id
+  error_value, // an error (put_error)
+  connection,  // u64: a TCP connection that moves to the receiver
   short_string = 0x40,
   small_int = 0x80,
 };
@@ -54,7 +54,7 @@ struct wire_ref {
 
 /// Appends to a growable buffer. Derive from it to say where the bytes come from.
 class wire_writer {
- public:
+public:
   wire_writer(const wire_writer&) = delete;
   wire_writer& operator=(const wire_writer&) = delete;
 
@@ -81,7 +81,7 @@ class wire_writer {
   void put_u64(std::uint64_t v) noexcept { put_raw(v); }
   void put_tag(wire_tag t) noexcept { put_raw(static_cast<std::uint8_t>(t)); }
   void put_bytes(std::string_view bytes) noexcept {
-    if (bytes.empty()) return;  // its data may be null, which memcpy does not take
+    if (bytes.empty()) return; // its data may be null, which memcpy does not take
     if (std::uint8_t* p = room(bytes.size())) std::memcpy(p, bytes.data(), bytes.size());
   }
   /// A length and bytes, without a tag: names, code, error texts. Fails at 4 GiB.
@@ -120,14 +120,12 @@ class wire_writer {
     }
   }
   void put_reference(const wire_ref& r) noexcept;
-  void put_interpreter(interpreter_id id) noexcept {
-    put_tagged(wire_tag::interpreter, number(id));
-  }
+  void put_interpreter(interpreter_id id) noexcept { put_tagged(wire_tag::interpreter, number(id)); }
   void put_connection(std::uint64_t connection) noexcept { put_tagged(wire_tag::connection, connection); }
   /// The fields of an error, without a tag.
   void put_error(const error& e) noexcept;
 
- protected:
+protected:
   wire_writer() = default;
   ~wire_writer() = default;
 
@@ -143,7 +141,7 @@ class wire_writer {
   }
   std::size_t capacity() const noexcept { return capacity_; }
 
- private:
+private:
   bool more(std::size_t n) noexcept {
     if (!failed_ && grow(n)) return true;
     fail();
@@ -151,7 +149,7 @@ class wire_writer {
   }
   void fail() noexcept {
     failed_ = true;
-    end_ = at_;  // what was written stays a clean prefix: nothing smaller slips in behind the gap
+    end_ = at_; // what was written stays a clean prefix: nothing smaller slips in behind the gap
   }
   template <class T>
   void put_raw(T v) noexcept {
@@ -174,7 +172,7 @@ class wire_writer {
 
 /// Reads what a writer wrote. After a failure every getter answers zeros and empty strings.
 class wire_reader {
- public:
+public:
   wire_reader() = default;
   wire_reader(const std::uint8_t* begin, const std::uint8_t* end) noexcept : at_(begin), end_(end) {}
   explicit wire_reader(std::string_view bytes) noexcept
@@ -206,10 +204,10 @@ class wire_reader {
   }
   std::string_view get_text() noexcept { return get_bytes(get_u32()); }
   object_id get_object_id() noexcept;
-  wire_ref get_reference() noexcept;  // behind its tag
-  error get_error();                  // without a tag
+  wire_ref get_reference() noexcept; // behind its tag
+  error get_error();                 // without a tag
 
- private:
+private:
   template <class T>
   T get_raw() noexcept {
     T v{};
@@ -229,11 +227,11 @@ class wire_reader {
 
 /// What a walk over values meets that must not be thrown away silently.
 class wire_visitor {
- public:
+public:
   virtual void on_reference(const wire_ref&) {}
   virtual void on_connection(std::uint64_t /*connection*/) {}
 
- protected:
+protected:
   ~wire_visitor() = default;
 };
 
@@ -241,4 +239,4 @@ class wire_visitor {
 /// Stops at the first bad byte: false.
 bool walk_values(wire_reader& reader, wire_visitor& visitor);
 
-}  // namespace Atoll
+} // namespace Atoll

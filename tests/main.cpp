@@ -16,9 +16,7 @@ struct case_counter : doctest::IReporter {
   explicit case_counter(const doctest::ContextOptions&) {}
   void report_query(const doctest::QueryData&) override { only_listing = true; }
   void test_run_start() override {}
-  void test_run_end(const doctest::TestRunStats& stats) override {
-    cases_run = stats.numTestCasesPassingFilters;
-  }
+  void test_run_end(const doctest::TestRunStats& stats) override { cases_run = stats.numTestCasesPassingFilters; }
   void test_case_start(const doctest::TestCaseData&) override {}
   void test_case_reenter(const doctest::TestCaseData&) override {}
   void test_case_end(const doctest::CurrentTestCaseStats&) override {}

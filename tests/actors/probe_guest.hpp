@@ -17,18 +17,18 @@ using probe_function = std::function<void(probe&, const incoming&)>;
 using probe_functions = std::map<std::string, probe_function, std::less<>>;
 
 class probe final : public guest {
- public:
+public:
   probe(host& outside, const probe_functions& functions) : outside_(outside), functions_(functions) {}
 
   host& outside() noexcept { return outside_; }
 
   // What happened, for functions and checks.
-  std::vector<import_table::index> held;       // imports with one use each
-  std::vector<guest_word> dropped;             // exported objects that came home
+  std::vector<import_table::index> held; // imports with one use each
+  std::vector<guest_word> dropped;       // exported objects that came home
   std::map<guest_word, std::function<void(const outcome&)>> waiting_for;
-  std::map<std::string, std::function<void()>> hooks;  // "exit", "close", "interrupt", "start"
+  std::map<std::string, std::function<void()>> hooks; // "exit", "close", "interrupt", "start"
   bool keeps_waiting = false;
-  std::function<bool()> ready;                 // run_ready()
+  std::function<bool()> ready; // run_ready()
 
   /// Waits for an answer, a timer, ...: the word to give to host.
   guest_word await(std::function<void(const outcome&)> then) {
@@ -103,11 +103,11 @@ class probe final : public guest {
   }
   void tick() noexcept override {}
 
- private:
+private:
   host& outside_;
   const probe_functions& functions_;
   std::map<guest_word, export_table::slot_index> slots_;
   guest_word last_word_ = 0;
 };
 
-}  // namespace Atoll::test
+} // namespace Atoll::test

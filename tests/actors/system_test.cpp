@@ -50,7 +50,7 @@ wire_writer& call(probe& p, interpreter_id to, std::string_view name, std::funct
   return w;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a program whose main waits for nothing ends at once, cleanly") {
   program p;
@@ -69,9 +69,7 @@ TEST_CASE("a call to a child is answered with what it returned") {
   };
   std::int64_t got = 0;
   const finalization_report r = p.run([&](probe& main) {
-    spawn(main, "", [&, p = &main](const outcome& o) {
-      CHECK(o.what == outcome::kind::values);
-    });
+    spawn(main, "", [&, p = &main](const outcome& o) { CHECK(o.what == outcome::kind::values); });
     call(main, interpreter_id{2}, "twice", [&](const outcome& o) {
       CHECK(o.what == outcome::kind::values);
       wire_reader in = o.values;
@@ -114,7 +112,8 @@ TEST_CASE("5000 references to a busy owner's objects, dropped, are all released"
     };
   };
   const finalization_report r = p.run([&](probe& main) {
-    spawn(main, "", [](const outcome&) {}, "owner");
+    spawn(
+        main, "", [](const outcome&) {}, "owner");
     call(main, interpreter_id{2}, "give", [&main](const outcome& o) {
       main.take(o.values);
       CHECK(main.held.size() == 5000);
@@ -204,7 +203,8 @@ TEST_CASE("an exit handler calls a peer that is still alive") {
   const finalization_report r = p.run([&](probe& main) {
     spawn(main, "", [](const outcome&) {});
     main.hooks["exit"] = [&] {
-      call(main, interpreter_id{2}, "last", [&](const outcome& o) { answered += o.what == outcome::kind::values ? 1 : 0; });
+      call(main, interpreter_id{2}, "last",
+           [&](const outcome& o) { answered += o.what == outcome::kind::values ? 1 : 0; });
       main.outside().commit();
     };
   });
@@ -229,12 +229,12 @@ bool abandons_in_time() {
       main.outside().set_timer(main.outside().now() + std::chrono::milliseconds(20), main.await([](const outcome&) {}));
     });
   });
-  return clock_type::now() - start < std::chrono::milliseconds(900) &&
-         r.verdict == finalization_report::verdict_kind::forced && r.interpreters.size() == 2 &&
-         r.interpreters[1].outcome == end_kind::abandoned;
+  return clock_type::now() - start < std::chrono::milliseconds(900)
+         && r.verdict == finalization_report::verdict_kind::forced && r.interpreters.size() == 2
+         && r.interpreters[1].outcome == end_kind::abandoned;
 }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("a guest that never returns is abandoned, and the deadline holds") {
   const pid_t child = fork();
