@@ -56,9 +56,7 @@ bool write_report(const run_options& o, const finalization_report& r) {
 
 void tell(const run_options& o, const error& e) {
   const bool limited = e.code == errc::out_of_memory && e.interpreter == main_interpreter && o.memory > 0;
-  const std::string who =
-      e.code == errc::killed ? fmt::format("interpreter {} '{}': ", number(e.interpreter), e.interpreter_name) : "";
-  say(who + e.message + (limited ? fmt::format(" (--memory {})", o.memory) : "")
+  say(e.message + (limited ? fmt::format(" (--memory {})", o.memory) : "")
       + (e.traceback.empty() ? "" : "\n" + e.traceback));
 }
 
@@ -67,7 +65,7 @@ bool main_was_killed(const finalization_report& r) {
   if (r.verdict == finalization_report::verdict_kind::forced) return false;
   for (const interpreter_report& i : r.interpreters) {
     if (i.id != main_interpreter || i.outcome != end_kind::killed) continue;
-    say(i.failure.message);
+    say(fmt::format("interpreter {} '{}' was killed", number(i.id), i.name));
     return true;
   }
   return false;

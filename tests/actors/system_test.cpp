@@ -69,7 +69,7 @@ TEST_CASE("a call to a child is answered with what it returned") {
   };
   std::int64_t got = 0;
   const finalization_report r = p.run([&](probe& main) {
-    spawn(main, "", [&, p = &main](const outcome& o) { CHECK(o.what == outcome::kind::values); });
+    spawn(main, "", [&](const outcome& o) { CHECK(o.what == outcome::kind::values); });
     call(main, interpreter_id{2}, "twice", [&](const outcome& o) {
       CHECK(o.what == outcome::kind::values);
       wire_reader in = o.values;
