@@ -12,12 +12,6 @@ namespace {
 
 using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
 using flush_atom = caf::atom_constant<caf::atom("atollflush")>;
-using resume_atom = caf::atom_constant<caf::atom("atollres")>;
-
-// A trigger() in the same round of the multiplexer as the halt() before it is lost: CAF applies the halt at the round's
-// end, and skips the trigger because the connection still looks active. A message by way of the clock comes in a later one.
-constexpr std::chrono::microseconds next_round{50};
-
 // CAF clears a buffer of this size before each read, so it is kept small.
 constexpr std::size_t read_at_most = 16U << 10U;
 // Bytes handed to an interpreter and not consumed, above which its connection is not read from.
@@ -39,7 +33,6 @@ caf::behavior net_broker::make_behavior() {
         flush_posted_ = false;
         outbox_.flush();
       },
-      [this](resume_atom, std::uint64_t number) { resume_reading(number); },
       [this](const caf::io::new_connection_msg& m) { on_connection(m.source, m.handle); },
       [this](const caf::io::new_data_msg& m) { on_data(m); },
       [this](const caf::io::connection_closed_msg& m) { on_closed(m.handle); },
@@ -159,7 +152,11 @@ void net_broker::consumed(std::uint64_t number, std::uint64_t bytes) {
 
 void net_broker::read_on(std::uint64_t number, connection& c) {
   if (std::exchange(c.resuming, true)) return;
-  delayed_send(this, next_round, resume_atom::value, number);
+  // A trigger() in the same round of the multiplexer as the halt() before it is lost: CAF applies the halt at the round's
+  // end, and skips the trigger because the connection still looks active. What is posted runs in a later round.
+  backend().post([self = caf::strong_actor_ptr(ctrl()), number] {
+    static_cast<net_broker*>(self->get())->resume_reading(number);
+  });
 }
 
 void net_broker::resume_reading(std::uint64_t number) {
