@@ -212,7 +212,7 @@ void core::post(interpreter_id to, std::unique_ptr<job> work) {
   outbox out(host_interpreter, directory_);
   out.open(to, record_kind::job).put_u64(reinterpret_cast<std::uint64_t>(work.get()));
   if (out.commit() <= send_status::crowded) {
-    work.release();
+    (void)work.release(); // the record owns it now
     return;
   }
   ignoring_visitor nothing;
@@ -359,7 +359,7 @@ finalization_report core::finalize() {
     abandoned_any_ = true;
     report_ = lost;
   }
-  const finalization_report report = *report_;
+  finalization_report report = *report_;
   lock.unlock();
   port_->close(); // done by the phase "seal", unless the supervisor was lost
   return report;
@@ -437,7 +437,7 @@ system::system(system_config config) : core_(std::make_shared<core>(std::move(co
 system::~system() {
   core_->finalize();
   // A thread is still inside an abandoned interpreter, which may yet come back to its core: that core stays for good.
-  if (core_->abandoned_any()) new std::shared_ptr<core>(core_);
+  if (core_->abandoned_any()) (void)new (std::nothrow) std::shared_ptr<core>(core_);
 }
 result<void> system::run_main(const spawn_options& options, const source& from,
                               const std::function<bool(wire_writer&)>& write_args) {

@@ -22,7 +22,8 @@ void give_away(caf::actor_system& sys, caf::resumable& what) {
   using stealing = caf::scheduler::coordinator<caf::policy::work_stealing>;
   auto* all = dynamic_cast<stealing*>(&sys.scheduler());
   auto* self = dynamic_cast<stealing::worker_type*>(current_worker);
-  if (all == nullptr || self == nullptr || all->num_workers() < 2) return current_worker->exec_later(&what);
+  if (all == nullptr || self == nullptr) return sys.scheduler().enqueue(&what); // a scheduler of another kind
+  if (all->num_workers() < 2) return self->exec_later(&what);
   const size_t n = all->num_workers();
   size_t chosen = (self->id() + 1) % n;
   for (size_t step = 1; step < n; ++step) {

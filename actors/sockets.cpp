@@ -93,7 +93,8 @@ result<opened_socket> listen_on(const std::string& address) {
     reason = errno;
     if (fd >= 0) ::close(fd);
   }
-  return fail(errc::address_unavailable, fmt::format("cannot listen on {}: {}", address, std::strerror(reason)));
+  return fail(errc::address_unavailable,
+              fmt::format("cannot listen on {}: {}", address, std::generic_category().message(reason)));
 }
 
 result<opened_socket> connect_to(const std::string& address, int milliseconds) {
@@ -109,7 +110,8 @@ result<opened_socket> connect_to(const std::string& address, int milliseconds) {
     reason = errno;
     if (fd >= 0) ::close(fd);
   }
-  return fail(errc::address_unavailable, fmt::format("cannot connect to {}: {}", address, std::strerror(reason)));
+  return fail(errc::address_unavailable,
+              fmt::format("cannot connect to {}: {}", address, std::generic_category().message(reason)));
 }
 
 } // namespace Atoll

@@ -51,7 +51,7 @@ private:
   struct key {
     time_point when;
     std::uint64_t id;
-    friend auto operator<=>(const key&, const key&) = default;
+    bool operator<(const key& other) const noexcept { return when != other.when ? when < other.when : id < other.id; }
   };
   std::map<key, guest_word> by_time_;
   std::unordered_map<std::uint64_t, time_point> times_;

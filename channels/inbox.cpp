@@ -16,7 +16,7 @@ bool inbox::push(envelope_ptr&& e) {
     backlog_.fetch_sub(e->count(), std::memory_order_seq_cst);
     throw std::bad_alloc();
   }
-  e.release();
+  (void)e.release(); // the queue owns it now
   return wake();
 }
 

@@ -50,7 +50,7 @@ bool write_report(const run_options& o, const finalization_report& r) {
   if (to != nullptr && to != stderr) written = std::fclose(to) == 0 && written;
   if (!written)
     say(fmt::format("cannot write the report to {}: {}", o.report_file.empty() ? "standard error" : o.report_file,
-                    std::strerror(reason)));
+                    std::generic_category().message(reason)));
   return written;
 }
 
@@ -91,7 +91,7 @@ int status_of(const run_options& o, const finalization_report& r, bool failed) {
 
 int run(const run_options& o) {
   if (access(o.file.c_str(), R_OK) != 0) {
-    say(fmt::format("cannot read {}: {}", o.file, std::strerror(errno)));
+    say(fmt::format("cannot read {}: {}", o.file, std::generic_category().message(errno)));
     return usage;
   }
   int status = ok;

@@ -25,6 +25,7 @@ std::size_t available(connection_state& c, lua_KContext wanted) {
   if (wanted > 0 && unread >= static_cast<std::size_t>(wanted)) return static_cast<std::size_t>(wanted);
   if (wanted == line) {
     const char* from = c.bytes.data() + c.scanned;
+    // NOLINTNEXTLINE(bugprone-not-null-terminated-result): bytes, not a string
     const void* end = std::memchr(from, '\n', c.bytes.size() - c.scanned);
     if (end != nullptr) return static_cast<std::size_t>(static_cast<const char*>(end) - c.data()) + 1;
     c.scanned = c.bytes.size();

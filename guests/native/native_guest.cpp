@@ -17,6 +17,7 @@ const native_class_info* info_of(const object& o) noexcept {
 template <class Map>
 std::string what_there_is(const Map& map) {
   std::vector<std::string_view> names;
+  names.reserve(map.size());
   for (const auto& [name, f] : map) names.push_back(name);
   return names.empty() ? std::string() : fmt::format("; it has {}", fmt::join(names, ", "));
 }
