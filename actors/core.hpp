@@ -64,6 +64,7 @@ public:
   void connect(const std::string& address, interpreter_id receiver, guest_word token) override;
   void turn_begins(interpreter& who) noexcept override { ticker_->enter(who); }
   void turn_ends() noexcept override { ticker_->leave(); }
+  std::optional<std::uint64_t> seed() const noexcept override { return config_.seed; }
   void turn_flushes() noexcept override { worker_scope::turn_flushes(); }
   bool finalizing() const noexcept override { return finalizing_.load(std::memory_order_relaxed); }
   void request_exit(int status) override;

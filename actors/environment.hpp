@@ -65,6 +65,7 @@ public:
   virtual void turn_flushes() noexcept {}
 
   virtual bool finalizing() const noexcept = 0;
+  virtual std::optional<std::uint64_t> seed() const noexcept { return std::nullopt; }
   /// The main interpreter has nothing left to wait for, or somebody called exit.
   virtual void request_exit(int status) = 0;
   virtual void main_done(const error* failure) = 0;

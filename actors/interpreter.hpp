@@ -95,6 +95,7 @@ public:
   const std::string& name() const noexcept override { return name_; }
   guest* program() noexcept override { return guest_.get(); }
   heap& memory() noexcept override { return *heap_; }
+  std::optional<std::uint64_t> seed() const noexcept override { return env_.seed(); }
   export_table& exports() noexcept override { return exports_; }
   import_table& imports() noexcept override { return imports_; }
 

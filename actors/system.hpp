@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "actors/handle.hpp"
@@ -33,6 +34,8 @@ struct system_config {
   /// How long a turn may last before the guest is asked to yield.
   std::chrono::milliseconds time_slice{10};
   credit_policy credit;
+  /// What random numbers of guests start from, together with the interpreter's id; nothing: each its own.
+  std::optional<std::uint64_t> seed;
   /// Which guests there are, by language; spawn_options::language picks one.
   std::map<std::string, guest_factory> languages;
   /// Where log lines go: whole lines, from any thread, one at a time. Empty: standard error.

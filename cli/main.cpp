@@ -67,6 +67,7 @@ void add_run(CLI::App& app, run_options& o, double& seconds, std::string& report
   run->add_option("--memory", o.memory, "byte limit of each interpreter's heap, as in 64m (default: none)")
       ->transform(CLI::Validator(to_bytes, "BYTES"));
   run->add_flag("--strict", o.strict, "exit with 4 when references leaked");
+  run->add_option("--seed", o.seed, "a number that random numbers start from, so that they repeat");
   run->add_flag("--verbose", o.verbose, "log at level info");
   run->add_option("file", o.file, "the program")->required();
   run->add_option("arguments", o.arguments, "its arguments, as `...` and `arg`");

@@ -22,6 +22,7 @@ struct run_options {
   std::string report_file;           // empty: standard error
   std::size_t memory = 0;
   bool strict = false;
+  std::optional<std::uint64_t> seed;
   bool verbose = false;
   std::string file;
   std::vector<std::string> arguments;

@@ -21,6 +21,7 @@ system_config to_config(const run_options& o) {
   config.workers = o.workers;
   config.deadline = o.deadline;
   config.memory = o.memory;
+  config.seed = o.seed;
   config.log_threshold = o.verbose ? log_level::info : log_level::warn;
   config.languages["lua"] = make_lua_guest;
   return config;

@@ -68,6 +68,8 @@ public:
   /// The guest itself, for jobs that speak its language; null before its start and after its end.
   virtual guest* program() noexcept { return nullptr; }
   virtual heap& memory() noexcept = 0;
+  /// What the guest's random numbers start from, so that a run can be repeated; nothing: as the language does it.
+  virtual std::optional<std::uint64_t> seed() const noexcept { return std::nullopt; }
   virtual export_table& exports() noexcept = 0;
   virtual import_table& imports() noexcept = 0;
 
