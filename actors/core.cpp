@@ -313,11 +313,6 @@ std::vector<interpreter_report> core::take_reports() {
   return std::exchange(reports_, {});
 }
 
-std::size_t core::reports_waiting() const {
-  const std::scoped_lock lock(mutex_);
-  return reports_.size();
-}
-
 void core::abandon(interpreter_id who) {
   const std::scoped_lock lock(mutex_);
   abandoned_any_ = true;

@@ -43,7 +43,6 @@ public:
   void close_connections();
   bool net_idle() const;
   std::vector<interpreter_report> take_reports();
-  std::size_t reports_waiting() const;
   void abandon(interpreter_id who);
   bool abandoned_any() const;
   /// An accepted pending call that will not run.
