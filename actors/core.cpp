@@ -281,11 +281,11 @@ void core::ended(const interpreter& who, interpreter_report report) {
   actor_ptr last; // let go of outside the lock
   {
     const std::scoped_lock lock(mutex_);
+    const auto it = living_.find(who.id());
+    if (it == living_.end()) return; // abandoned, and come back: its outcome has been told
     reports_.push_back(std::move(report));
-    if (const auto it = living_.find(who.id()); it != living_.end()) {
-      last = std::move(it->second);
-      living_.erase(it);
-    }
+    last = std::move(it->second);
+    living_.erase(it);
     if (who.id() == main_interpreter) main_over_ = true;
     changed_.notify_all();
   }

@@ -1,8 +1,9 @@
 // What a system is inside: CAF's actor system, the directory, the ticker, and who is alive.
 // Ownership: the system's, shared with threads that connect for it. What host threads keep holds the port alone.
 // Threads: any thread, except where said.
-// Invariants: (1) an interpreter is in living_ from its creation until ended(). (2) lock order: none is held while
-//                 another is taken, nor while an inbox is pushed to. The host port's lock comes before all of these.
+// Invariants: (1) an interpreter is in living_ from its creation until ended() or abandon(), which hand in its one
+//                 report. (2) lock order: none is held while another is taken, nor while an inbox is pushed to. The host
+//                 port's lock comes before all of these.
 #pragma once
 
 #include <caf/all.hpp>
@@ -39,6 +40,8 @@ public:
   // -- for the finalization ------------------------------------------------------------------------------------------
   void close_for_new() noexcept { finalizing_.store(true, std::memory_order_relaxed); }
   std::vector<caf::intrusive_ptr<interpreter_actor>> living() const;
+  /// Until its report is in: it leaves the directory before that.
+  bool lives(interpreter_id who) const { return find(who) != nullptr; }
   void close_listeners();
   void close_connections();
   bool net_idle() const;

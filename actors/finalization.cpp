@@ -222,7 +222,7 @@ void finalization::settle() {
 
 void finalization::teardown() {
   const std::vector<interpreter_id> all = newest_first();
-  const auto alive = [this](interpreter_id who) { return core_.where().look_up(who).has_value(); };
+  const auto alive = [this](interpreter_id who) { return core_.lives(who); };
   for (const interpreter_id who : all) {
     // Each gets a share of what is left: one that hangs does not take the time of those behind it.
     const time_point until = now() + std::max(phase_end_ - now(), time_point::duration::zero()) / 2;
