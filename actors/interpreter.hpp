@@ -87,6 +87,12 @@ public:
   /// A receiver the guest waited for has room again.
   void room(interpreter_id receiver);
   std::size_t exports_live() const noexcept { return exports_.live(); }
+  /// Between turns: calls f(wire_reader) for what was taken from the inbox and is not handled yet.
+  template <class F>
+  void for_each_unhandled(F&& f) const {
+    for (envelope* e = first_; e != nullptr; e = e->next) f(e == first_ && half_handled_ ? current_ : e->reader());
+    for (const envelope_ptr& e : early_) f(e->reader());
+  }
   /// A pending call (system::add_pending_call) is about to run.
   void count_pending_call() noexcept { ++pending_calls_run_; }
 

@@ -98,4 +98,11 @@ std::size_t directory::tombstones() const {
   return n;
 }
 
+std::vector<tombstone> directory::all_pinned() const {
+  const std::shared_lock lock(mutex_);
+  std::vector<tombstone> all;
+  for (const auto& [holder, stones] : dead_) all.insert(all.end(), stones.begin(), stones.end());
+  return all;
+}
+
 } // namespace Atoll

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "actors/interpreter.hpp"
+#include "tests/actors/audit.hpp"
 #include "tests/actors/probe_guest.hpp"
 
 namespace Atoll::test {
@@ -168,19 +169,16 @@ public:
     }
     return all;
   }
-  /// Every envelope on its way, taken out of its inbox and put back: between turns, everything in flight is there.
-  void for_each_in_flight(const std::function<void(interpreter_id to, envelope&)>& f) {
+  /// Shows an audit everything there is. Between turns.
+  void show_all(audit& a) {
+    show_box(a, *host_box_);
     for (auto& [id, c] : cells_) {
-      inbox& box = c->shell.box();
-      std::vector<envelope_ptr> all;
-      while (envelope_ptr e = box.take()) all.push_back(std::move(e));
-      for (envelope_ptr& e : all) {
-        f(id, *e);
-        const std::uint32_t count = e->count();
-        CHECK(box.push(std::move(e)));
-        CHECK(box.handled(count).empty());
-      }
+      interpreter& i = c->shell;
+      a.show(id, i.imports(), &i.exports());
+      i.for_each_unhandled([&a, who = id](wire_reader records) { a.show_in_flight(who, records); });
+      show_box(a, i.box());
     }
+    for (const tombstone& t : where_.all_pinned()) a.show_pinned(t);
   }
 
   // -- environment ---------------------------------------------------------------------------------------------------
@@ -233,6 +231,17 @@ public:
   }
 
 private:
+  /// Every envelope is taken out of the inbox and put back.
+  static void show_box(audit& a, inbox& box) {
+    std::vector<envelope_ptr> all;
+    while (envelope_ptr e = box.take()) all.push_back(std::move(e));
+    for (envelope_ptr& e : all) {
+      a.show_in_flight(box.id(), e->reader());
+      const std::uint32_t count = e->count();
+      CHECK(box.push(std::move(e)));
+      CHECK(box.handled(count).empty());
+    }
+  }
   struct cell final : waker {
     cell(shell_world& w, interpreter_id i, interpreter_id parent, const spawn_options& options, guest_factory make)
         : world(w), id(i), shell(w, w.config_, i, parent, options, std::move(make)) {
