@@ -235,6 +235,8 @@ public:
 private:
   void take_turn(std::vector<interpreter_id>::iterator at) {
     const interpreter_id who = *at;
+    interpreter* const beside =
+        std::exchange(inside_, nullptr); // a turn may be taken within another, as by a second worker
     runnable_.erase(at);
     const auto it = cells_.find(who);
     REQUIRE(it != cells_.end());
@@ -247,6 +249,7 @@ private:
       break;
     }
     CHECK(inside_ == nullptr);
+    inside_ = beside;
   }
   /// Every envelope is taken out of the inbox and put back.
   template <class F>

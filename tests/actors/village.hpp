@@ -80,7 +80,7 @@ struct village : shell_world {
       p.put_own(p.outside().open_reply(m.request), 1);
       p.outside().commit();
     };
-    f["hang"] = [](probe&, const incoming&) {};
+    f["hang"] = [](probe& p, const incoming& m) { p.outside().give_back(m.args); };
   }
   interpreter_id born(std::string name = {}) {
     const interpreter_id id = start("probe", std::move(name));
