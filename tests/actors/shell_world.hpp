@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "actors/interpreter.hpp"
+#include "actors/shell/interpreter.hpp"
 #include "tests/actors/audit.hpp"
 #include "tests/actors/probe_guest.hpp"
 

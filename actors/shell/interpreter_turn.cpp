@@ -1,11 +1,11 @@
-// The turn of an interpreter: taking envelopes, handling records, sending what waits. Steps: actors/interpreter.hpp.
+// The turn of an interpreter: taking envelopes, handling records, sending what waits. Steps: actors/shell/interpreter.hpp.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
 
-#include "actors/interpreter.hpp"
-#include "actors/turn_clock.hpp"
+#include "actors/shell/interpreter.hpp"
+#include "actors/shell/turn_clock.hpp"
 #include "channels/disposal.hpp"
 #include "channels/protocol.hpp"
 

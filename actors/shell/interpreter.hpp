@@ -27,11 +27,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "actors/call_table.hpp"
-#include "actors/environment.hpp"
-#include "actors/request_table.hpp"
-#include "actors/sockets.hpp"
-#include "actors/timer_queue.hpp"
+#include "actors/shell/call_table.hpp"
+#include "actors/shell/environment.hpp"
+#include "actors/shell/request_table.hpp"
+#include "actors/shell/sockets.hpp"
+#include "actors/shell/timer_queue.hpp"
 #include "channels/outbox.hpp"
 #include "runtime/heap.hpp"
 #include "runtime/job.hpp"
