@@ -64,7 +64,7 @@ void loans(stage& s) {
   s.rest();
 }
 
-/// Calls and answers carry references; an answer comes late, a call is made while its reference goes.
+/// Calls and answers carry references; an answer comes late, one to nobody; a call is made while its reference goes.
 void conversations(stage& s) {
   s.act(
       0, [&](probe& p) { s.ask(p, 1, "give", carries::own); }, 1);

@@ -90,6 +90,15 @@ public:
     if (what == carries::held && !p.held.empty()) w.put_reference(p.outside().imports().give(p.held.back()));
     commit(p);
   }
+  /// The answer will find nobody.
+  void ask_and_forget(probe& p, std::size_t to, std::string_view function) {
+    wire_writer& w = p.outside().open_message(roles[to], record_kind::call);
+    const call_id call = p.outside().open_call(p.await([](const outcome&) { FAIL("forgotten"); }));
+    w.put_u64(call);
+    w.put_text(function);
+    if (p.outside().commit() > send_status::crowded) return p.outside().rollback();
+    p.outside().forget_call(call);
+  }
   /// A call through the last reference it holds.
   void call_object(probe& p, std::string_view method = "keep", carries what = carries::nothing) {
     if (p.held.empty()) return;
