@@ -32,7 +32,7 @@ struct death {
 class stage : public village {
 public:
   stage(const interpreter_config& config, std::uint64_t seed, std::vector<death> deaths)
-      : village(config, seed), deaths_(std::move(deaths)) {
+      : village(config, seed), deaths_(std::move(deaths)), pauses_(seed) {
     languages["lingerer"] = [this](host& h) { return std::make_unique<lingerer>(*this, h); };
     probe_functions& f = scripts["probe"];
     f["give"] = [this](probe& p, const incoming& m) {
@@ -63,11 +63,11 @@ public:
     run();
   }
   /// `what` in a turn of that role's, if it still lives; `then` turns of whoever's.
-  void act(std::size_t role, std::function<void(probe&)> what, int then = 2) {
+  void act(std::size_t role, std::function<void(probe&)> what) {
     post(roles[role], [this, who = roles[role], what = std::move(what)](interpreter&) {
       if (probes.count(who) > 0) what(at(who));
     });
-    for (int i = 0; i < then; ++i) turn();
+    for (std::uint64_t left = pauses_() % 4; left > 0; --left) turn();
   }
   void rest() {
     while (turn()) {
@@ -343,6 +343,7 @@ private:
   }
 
   const std::vector<death> deaths_;
+  std::mt19937_64 pauses_;
   std::set<const death*> struck_;
   std::map<interpreter_id, lingerer*> lingerers_;
   std::deque<expectation> expectations_;
