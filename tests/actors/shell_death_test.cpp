@@ -28,15 +28,11 @@ struct story {
 /// An object is exported, called, sent on, sent home and let go of; one message is taken back.
 void a_life(stage& s) {
   s.act(0, [&](probe& p) { s.send_new(p, 1); });
-  for (int i = 0; i < 3; ++i)
-    s.act(
-        1, [&](probe& p) { s.call_object(p); }, 1);
+  for (int i = 0; i < 3; ++i) s.act(1, [&](probe& p) { s.call_object(p); });
   s.act(1, [&](probe& p) { s.hand_on(p, 2); });
-  s.act(
-      1, [&](probe& p) { s.change_its_mind(p, 0); }, 1);
+  s.act(1, [&](probe& p) { s.change_its_mind(p, 0); });
   s.act(2, [&](probe& p) { s.call_object(p, "keep", carries::held); });
-  s.act(
-      1, [&](probe& p) { s.let_go(p); }, 1);
+  s.act(1, [&](probe& p) { s.let_go(p); });
   s.act(2, [&](probe& p) { s.hand_on(p, 0); });
   s.act(2, [&](probe& p) { s.let_go(p); });
   s.rest();
@@ -45,43 +41,31 @@ void a_life(stage& s) {
 /// With a credit of 1 every reference sent on is a loan: lenders let go first, loans meet credit, borrowers lend.
 void loans(stage& s) {
   s.act(0, [&](probe& p) { s.send_new(p, 1); });
-  s.act(
-      1, [&](probe& p) { s.hand_on(p, 2); }, 1);
-  s.act(
-      1, [&](probe& p) { s.hand_on(p, 3); }, 1);
-  s.act(
-      2, [&](probe& p) { s.hand_on(p, 3); }, 1);
-  s.act(
-      1, [&](probe& p) { s.let_go(p); }, 1);
-  s.act(
-      3, [&](probe& p) { s.hand_on(p, 1); }, 1);
-  s.act(
-      3, [&](probe& p) { s.call_object(p); }, 1);
-  s.act(
-      2, [&](probe& p) { s.hand_on(p, 0); }, 1);
-  s.act(
-      2, [&](probe& p) { s.let_go(p); }, 1);
+  s.act(1, [&](probe& p) { s.hand_on(p, 2); });
+  s.act(1, [&](probe& p) { s.hand_on(p, 3); });
+  s.act(2, [&](probe& p) { s.hand_on(p, 3); });
+  s.act(1, [&](probe& p) { s.let_go(p); });
+  s.act(3, [&](probe& p) { s.hand_on(p, 1); });
+  s.act(3, [&](probe& p) { s.call_object(p); });
+  s.act(2, [&](probe& p) { s.hand_on(p, 0); });
+  s.act(2, [&](probe& p) { s.let_go(p); });
   s.rest();
 }
 
-/// Calls and answers carry references; an answer comes late, a call is made while its reference goes.
+/// Calls and answers carry references; an answer comes late, one to nobody; a call is made while its reference goes.
 void conversations(stage& s) {
-  s.act(
-      0, [&](probe& p) { s.ask(p, 1, "give", carries::own); }, 1);
-  s.act(
-      1, [&](probe& p) { s.ask(p, 2, "later", carries::held); }, 1);
-  s.act(
-      2, [&](probe& p) { s.ask(p, 0, "share", carries::held); }, 1);
+  s.act(0, [&](probe& p) { s.ask(p, 1, "give", carries::own); });
+  s.act(1, [&](probe& p) { s.ask(p, 2, "later", carries::held); });
+  s.act(2, [&](probe& p) { s.ask(p, 0, "share", carries::held); });
   s.act(0, [&](probe& p) {
     s.call_object(p, "later", carries::own);
     s.let_go(p);
   });
-  s.act(
-      2, [&](probe& p) { s.answer_kept(p); }, 1);
+  s.act(2, [&](probe& p) { s.answer_kept(p); });
   s.act(1, [&](probe& p) { s.ask(p, 0, "share", carries::held); });
   s.act(1, [&](probe& p) { s.answer_kept(p); });
-  s.act(
-      0, [&](probe& p) { s.ask(p, 2, "give"); }, 1);
+  s.act(0, [&](probe& p) { s.ask(p, 2, "give"); });
+  s.act(2, [&](probe& p) { s.ask_and_forget(p, 1, "share"); });
   s.rest();
 }
 
@@ -109,26 +93,16 @@ void a_flood(stage& s) {
 
 /// The same object again and again: receipts merge, surplus goes home, it is released while it is sent again.
 void again_and_again(stage& s) {
-  s.act(
-      0,
-      [&](probe& p) {
-        for (int i = 0; i < 5; ++i) send_own(p, exported_again, s.roles[1]);
-      },
-      1);
-  s.act(
-      1, [](probe& p) { drop_all(p); }, 1);
-  s.act(
-      0, [&](probe& p) { send_own(p, exported_again, s.roles[1]); }, 0);
-  s.act(
-      1, [](probe& p) { drop_all(p); }, 1);
-  s.act(
-      1, [&](probe& p) { s.hand_on(p, 2); }, 1);
-  s.act(
-      0, [&](probe& p) { send_own(p, exported_again, s.roles[2]); }, 1);
-  s.act(
-      2, [&](probe& p) { s.hand_on(p, 1); }, 1);
-  s.act(
-      2, [](probe& p) { drop_all(p); }, 1);
+  s.act(0, [&](probe& p) {
+    for (int i = 0; i < 5; ++i) send_own(p, exported_again, s.roles[1]);
+  });
+  s.act(1, [](probe& p) { drop_all(p); });
+  s.act(0, [&](probe& p) { send_own(p, exported_again, s.roles[1]); });
+  s.act(1, [](probe& p) { drop_all(p); });
+  s.act(1, [&](probe& p) { s.hand_on(p, 2); });
+  s.act(0, [&](probe& p) { send_own(p, exported_again, s.roles[2]); });
+  s.act(2, [&](probe& p) { s.hand_on(p, 1); });
+  s.act(2, [](probe& p) { drop_all(p); });
   s.rest();
 }
 

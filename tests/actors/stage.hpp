@@ -32,7 +32,7 @@ struct death {
 class stage : public village {
 public:
   stage(const interpreter_config& config, std::uint64_t seed, std::vector<death> deaths)
-      : village(config, seed), deaths_(std::move(deaths)) {
+      : village(config, seed), deaths_(std::move(deaths)), pauses_(seed) {
     languages["lingerer"] = [this](host& h) { return std::make_unique<lingerer>(*this, h); };
     probe_functions& f = scripts["probe"];
     f["give"] = [this](probe& p, const incoming& m) {
@@ -63,11 +63,11 @@ public:
     run();
   }
   /// `what` in a turn of that role's, if it still lives; `then` turns of whoever's.
-  void act(std::size_t role, std::function<void(probe&)> what, int then = 2) {
+  void act(std::size_t role, std::function<void(probe&)> what) {
     post(roles[role], [this, who = roles[role], what = std::move(what)](interpreter&) {
       if (probes.count(who) > 0) what(at(who));
     });
-    for (int i = 0; i < then; ++i) turn();
+    for (std::uint64_t left = pauses_() % 4; left > 0; --left) turn();
   }
   void rest() {
     while (turn()) {
@@ -89,6 +89,15 @@ public:
     if (what == carries::own) p.put_own(w, new_object());
     if (what == carries::held && !p.held.empty()) w.put_reference(p.outside().imports().give(p.held.back()));
     commit(p);
+  }
+  /// The answer will find nobody.
+  void ask_and_forget(probe& p, std::size_t to, std::string_view function) {
+    wire_writer& w = p.outside().open_message(roles[to], record_kind::call);
+    const call_id call = p.outside().open_call(p.await([](const outcome&) { FAIL("forgotten"); }));
+    w.put_u64(call);
+    w.put_text(function);
+    if (p.outside().commit() > send_status::crowded) return p.outside().rollback();
+    p.outside().forget_call(call);
   }
   /// A call through the last reference it holds.
   void call_object(probe& p, std::string_view method = "keep", carries what = carries::nothing) {
@@ -334,6 +343,7 @@ private:
   }
 
   const std::vector<death> deaths_;
+  std::mt19937_64 pauses_;
   std::set<const death*> struck_;
   std::map<interpreter_id, lingerer*> lingerers_;
   std::deque<expectation> expectations_;

@@ -106,6 +106,8 @@ TEST_CASE("directory: a tombstone stands until the last loan on it came back, an
   holder.die({{x, 5, 3, {}}, {y, 1, 1, {interpreter_id{91}}}});
   CHECK(d.tombstones() == 2);
   CHECK_FALSE(d.return_loan(holder.id, x, 2).has_value());
+  for (const tombstone& t : d.all_pinned()) CHECK(t.loans_out == 1);
+  CHECK(d.all_pinned().size() == 2);
   const auto stone = d.return_loan(holder.id, y, 1);
   REQUIRE(stone.has_value());
   CHECK(stone->owed.size() == 1);
