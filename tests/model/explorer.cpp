@@ -187,6 +187,7 @@ std::string explorer::tell(state_set::position to, const world& last) {
             + difference(describe(w, c_), describe(taken->to, c_));
     w = taken->to;
   }
+  if (!fine) found_.violation = broken_invariant(w, c_); // with the names of the trace
   return text + "=> " + found_.violation + "\n";
 }
 

@@ -54,8 +54,9 @@ std::string all_home(const world& w, const configuration& c) {
     for (std::size_t k = 0; k < c.lives.size(); ++k) {
       const import& e = w.imports[static_cast<std::size_t>(n)][k];
       if (e.used == 0) continue;
-      const std::string what = node_name(n) + "'s import of " + life_name(static_cast<int>(k));
-      if (!lives_on(w, n)) return "I3: a tombstone waits for ever: " + what;
+      const std::string object = life_name(static_cast<int>(k));
+      const std::string what = node_name(n) + "'s import of " + object;
+      if (!lives_on(w, n)) return "I3: it waits for its loans for ever: " + node_name(n) + "'s tombstone for " + object;
       if (e.uses != e.proxy) return "I3: nobody needs it, and it never settles: " + what;
       if (e.pending != 0 || e.requested != 0) return "I3: it waits for credit for ever: " + what;
       if (e.loans_out != 0) return "I3: it waits for its loans for ever: " + what;

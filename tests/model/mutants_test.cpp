@@ -28,7 +28,7 @@ void caught(mutant broken, const std::string& name, const char* invariant, confi
 
 // The configurations themselves hold: model_test.cpp.
 
-TEST_CASE("mutants: what the protocol's first eight rules forbid is caught") {
+TEST_CASE("mutants: pins, uses, generations, what is unread, what is due") {
   CAUGHT(gives_all_credit, "I2", refills());
   CAUGHT(no_lender_pin, "I2", refills());
   CAUGHT(unread_keeps_credit, "I1", refills());

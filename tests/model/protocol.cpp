@@ -68,6 +68,7 @@ message protocol::give(int h, int k, int credit) {
 
 void protocol::put_back(int h, int k, const message& m) {
   if (m.credit == 0) return on_loan_return(h, k);
+  if (at(h, k).pending != 0) note(event::put_back_pending);
   if (at(h, k).used != 0) return add_credit(h, k, m.credit);
   note(event::put_back_late);
   if (!is(mutant::put_back_lost)) send_decref(k, m.credit);

@@ -65,6 +65,7 @@ enum class event {
   call_before_end,    // a call was taken, and its owner ended
   call_after_end,     // a call found its owner gone
   refused,            // a reference reached an interpreter whose imports were dropped
+  put_back_pending,   // a message was taken back after its entry was gone and had come again, as a loan
 };
 
 constexpr std::uint32_t bit(event e) { return 1U << static_cast<unsigned>(e); }
