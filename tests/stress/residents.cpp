@@ -6,10 +6,7 @@ namespace Atoll::stress {
 
 namespace {
 
-struct node {
-  int hit() { return ++hits; }
-  int hits = 0;
-};
+constexpr std::size_t most_kept = 4000; // as in Lua below
 
 /// What one interpreter keeps.
 struct cellar {

@@ -18,7 +18,11 @@
 
 namespace Atoll::stress {
 
-inline constexpr std::size_t most_kept = 4000;
+/// What a native resident exports.
+struct node {
+  int hit() { return ++hits; }
+  int hits = 0;
+};
 
 native_interface native_resident(std::atomic<std::uint64_t>& moved);
 source lua_resident();
