@@ -2,7 +2,7 @@
 #
 # - null is off: CAF's headers bind null references.
 # - thread only with ATOLL_WITHOUT_CAF: libcaf.so is not instrumented, so reports from its code are
-#   false, and suppressing caf:: hides real races too. channels/ is tested without linking CAF.
+#   false, and suppressing caf:: hides real races too. channels/ and the shell are tested without CAF.
 
 if(ATOLL_SANITIZE)
   add_compile_options(-fsanitize=${ATOLL_SANITIZE} -fno-omit-frame-pointer)

@@ -56,6 +56,10 @@ pass samples/embed.cpp       <atoll/native.hpp>
 fail samples/embed.cpp       "actors/system.hpp"
 fail tests/channels/a.cpp    "actors/system.hpp"
 fail tests/channels/a.cpp    <caf/all.hpp>
+fail tests/shell_threads/a.cpp "actors/system.hpp"
+fail tests/shell_threads/a.cpp <caf/all.hpp>
+pass tests/shell_threads/a.cpp "actors/shell/interpreter.hpp"
+pass tests/shell_threads/a.cpp "tests/actors/probe_guest.hpp"
 pass tests/actors/a.cpp      <caf/all.hpp>
 pass tests/guests/lua/a.cpp  <lua.hpp>
 pass bench/messages.cpp      <caf/all.hpp>
