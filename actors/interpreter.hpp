@@ -23,6 +23,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -87,6 +88,8 @@ public:
   /// A receiver the guest waited for has room again.
   void room(interpreter_id receiver);
   std::size_t exports_live() const noexcept { return exports_.live(); }
+  /// For audits, between turns: the records that were taken from the inbox and not handled yet.
+  void for_each_unread(const std::function<void(wire_reader records)>& f);
   /// A pending call (system::add_pending_call) is about to run.
   void count_pending_call() noexcept { ++pending_calls_run_; }
 

@@ -102,6 +102,11 @@ void interpreter::take_envelopes() {
   }
 }
 
+void interpreter::for_each_unread(const std::function<void(wire_reader records)>& f) {
+  for (const envelope_ptr& e : early_) f(e->reader());
+  for (envelope* e = first_; e != nullptr; e = e->next) f(half_handled_ && e == first_ ? current_ : e->reader());
+}
+
 bool interpreter::handle_envelopes() {
   std::size_t budget = config_.turn_messages;
   while (first_ != nullptr) {
@@ -290,7 +295,13 @@ void interpreter::handle_reply(record& r) {
   }
   outcome o;
   error failure;
-  if (r.kind == record_kind::reply) {
+  if (r.kind == record_kind::reply && imports_dropped_) {
+    give_back(r.body); // what it brings could not be let go of any more
+    failure =
+        make_error(errc::runtime_finalizing, fmt::format("interpreter {}: the runtime is being finalized", id_text()));
+    o.what = outcome::kind::failed;
+    o.failure = &failure;
+  } else if (r.kind == record_kind::reply) {
     o.what = outcome::kind::values;
     o.values = r.body;
   } else {

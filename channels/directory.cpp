@@ -98,4 +98,10 @@ std::size_t directory::tombstones() const {
   return n;
 }
 
+void directory::for_each_tombstone(const std::function<void(interpreter_id, const tombstone&)>& f) const {
+  const std::shared_lock lock(mutex_);
+  for (const auto& [holder, stones] : dead_)
+    for (const tombstone& stone : stones) f(holder, stone);
+}
+
 } // namespace Atoll
