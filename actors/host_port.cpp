@@ -464,7 +464,7 @@ void host_port::close() {
     work(out);
     for (auto& [token, w] : std::exchange(watches_, {}))
       out.downs.emplace_back(std::move(w.told), down{w.who, {}, "gone", gone(w.who)});
-    // Tombstones stand before the inbox closes, as for any holder (actors/interpreter.hpp, the end).
+    // Tombstones stand before the inbox closes, as for any holder (actors/shell/interpreter.hpp, the end).
     where.leave(host_interpreter, imports_.take_pinned());
     {
       const std::scoped_lock late_lock(late_mutex_);

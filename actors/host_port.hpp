@@ -21,9 +21,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "actors/environment.hpp"
 #include "actors/future.hpp"
 #include "actors/handle.hpp"
+#include "actors/shell/environment.hpp"
 #include "channels/outbox.hpp"
 #include "runtime/guest.hpp"
 #include "runtime/job.hpp"

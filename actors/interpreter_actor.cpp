@@ -3,7 +3,7 @@
 #include <caf/policy/work_stealing.hpp>
 #include <caf/scheduler/coordinator.hpp>
 
-#include "actors/turn_clock.hpp"
+#include "actors/shell/turn_clock.hpp"
 
 namespace Atoll {
 

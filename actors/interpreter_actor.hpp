@@ -8,7 +8,7 @@
 
 #include <caf/all.hpp>
 
-#include "actors/interpreter.hpp"
+#include "actors/shell/interpreter.hpp"
 
 namespace Atoll {
 

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
-#include "actors/sockets.hpp"
+#include "actors/shell/sockets.hpp"
 #include "channels/disposal.hpp"
 
 namespace Atoll {

@@ -12,7 +12,7 @@
 #include <caf/io/all.hpp>
 #include <unordered_map>
 
-#include "actors/environment.hpp"
+#include "actors/shell/environment.hpp"
 #include "channels/outbox.hpp"
 
 namespace Atoll {

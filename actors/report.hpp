@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "actors/environment.hpp"
+#include "actors/shell/environment.hpp"
 
 namespace Atoll {
 

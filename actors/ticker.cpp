@@ -2,7 +2,7 @@
 
 #include <csignal>
 
-#include "actors/interpreter.hpp"
+#include "actors/shell/interpreter.hpp"
 
 namespace Atoll {
 

@@ -98,10 +98,11 @@ std::size_t directory::tombstones() const {
   return n;
 }
 
-void directory::for_each_tombstone(const std::function<void(interpreter_id, const tombstone&)>& f) const {
+std::vector<tombstone> directory::all_pinned() const {
   const std::shared_lock lock(mutex_);
-  for (const auto& [holder, stones] : dead_)
-    for (const tombstone& stone : stones) f(holder, stone);
+  std::vector<tombstone> all;
+  for (const auto& [holder, stones] : dead_) all.insert(all.end(), stones.begin(), stones.end());
+  return all;
 }
 
 } // namespace Atoll

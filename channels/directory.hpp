@@ -45,8 +45,8 @@ public:
   /// A loan came back to a dead holder. Answers its tombstone when that was the last loan on it.
   std::optional<tombstone> return_loan(interpreter_id holder, const object_id& id, std::uint32_t loans);
   std::size_t tombstones() const;
-  /// For audits, under the directory's lock.
-  void for_each_tombstone(const std::function<void(interpreter_id holder, const tombstone&)>& f) const;
+  /// A copy of every tombstone, for whoever counts all credit.
+  std::vector<tombstone> all_pinned() const;
 
   /// Messages nobody read.
   void count_dead_letter() noexcept { dead_letters_.fetch_add(1, std::memory_order_relaxed); }

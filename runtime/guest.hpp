@@ -1,5 +1,5 @@
 // What a language has to do to live in an interpreter: start, take messages, be interrupted, end.
-// Why: the shell (actors/interpreter.hpp) knows turns, inboxes and the reference protocol and no language; a guest
+// Why: the shell (actors/shell/interpreter.hpp) knows turns, inboxes and the reference protocol and no language; a guest
 // knows its language and sees the outside only through host (runtime/host.hpp).
 // Ownership: the shell owns its guest and destroys it before the interpreter's heap.
 // Threads: owner only, in the owner's turn; tick() alone is a signal handler's, on the thread that runs the guest.

@@ -60,6 +60,7 @@ public:
     walk_values(values, t);
   }
   int came_home = 0;
+  int resumed_in_vain = 0; // under a word nobody waits under
 
   void start(request_id request, const source& from, wire_reader args) override {
     take(args);
@@ -77,7 +78,7 @@ public:
   }
   void resume(guest_word token, const outcome& what) override {
     const auto it = waiting_for.find(token);
-    if (it == waiting_for.end()) return;
+    if (it == waiting_for.end()) return void(++resumed_in_vain);
     const auto then = it->second;
     if (what.what != outcome::kind::accepted && what.what != outcome::kind::data) waiting_for.erase(it);
     then(what);

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <random>
@@ -13,7 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "actors/interpreter.hpp"
+#include "actors/shell/interpreter.hpp"
+#include "tests/actors/audit.hpp"
 #include "tests/actors/probe_guest.hpp"
 
 namespace Atoll::test {
@@ -31,7 +33,10 @@ public:
     where_.enter(host_interpreter, {}, host_interpreter, host_box_);
     where_.close_connection = [this](std::uint64_t c) { closed_connections.push_back(c); };
   }
-  virtual ~shell_world() {
+  virtual ~shell_world() { end_all(); }
+
+  /// Kills everybody. For the destructor of a derived world whose members the guests know.
+  void end_all() {
     for (auto& [id, c] : cells_) c->shell.set_controls({.kill = true});
     for (auto& [id, c] : cells_) c->shell.box().wake();
     while (step()) {
@@ -117,20 +122,14 @@ public:
   /// One turn of one interpreter that has something to do; false when nobody has.
   bool step() {
     if (runnable_.empty()) return false;
-    const std::size_t k = random_() % runnable_.size();
-    const interpreter_id who = runnable_[k];
-    runnable_.erase(runnable_.begin() + static_cast<std::ptrdiff_t>(k));
-    const auto it = cells_.find(who);
-    REQUIRE(it != cells_.end());
-    switch (it->second->shell.turn()) {
-    case interpreter::turn_result::idle: break;
-    case interpreter::turn_result::again: runnable_.push_back(who); break;
-    case interpreter::turn_result::done:
-      CHECK(report(who) != nullptr);
-      cells_.erase(it);
-      break;
-    }
-    CHECK(inside_ == nullptr);
+    take_turn(runnable_.begin() + static_cast<std::ptrdiff_t>(random_() % runnable_.size()));
+    return true;
+  }
+  /// One turn of this one; false when it has nothing to do.
+  bool step(interpreter_id who) {
+    const auto at = std::find(runnable_.begin(), runnable_.end(), who);
+    if (at == runnable_.end()) return false;
+    take_turn(at);
     return true;
   }
   /// Until everybody sleeps.
@@ -168,19 +167,20 @@ public:
     }
     return all;
   }
-  /// Every envelope on its way, taken out of its inbox and put back: between turns, everything in flight is there.
-  void for_each_in_flight(const std::function<void(interpreter_id to, envelope&)>& f) {
+  /// Between turns: calls f(to, wire_reader) for whatever is on its way or half handled.
+  template <class F>
+  void for_each_in_flight(F&& f) {
+    look_into(*host_box_, f);
     for (auto& [id, c] : cells_) {
-      inbox& box = c->shell.box();
-      std::vector<envelope_ptr> all;
-      while (envelope_ptr e = box.take()) all.push_back(std::move(e));
-      for (envelope_ptr& e : all) {
-        f(id, *e);
-        const std::uint32_t count = e->count();
-        CHECK(box.push(std::move(e)));
-        CHECK(box.handled(count).empty());
-      }
+      c->shell.for_each_unhandled([&, to = id](wire_reader records) { f(to, records); });
+      look_into(c->shell.box(), f);
     }
+  }
+  /// Shows an audit everything there is. Between turns.
+  void show_all(audit& a) {
+    for (auto& [id, c] : cells_) a.show(id, c->shell.imports(), &c->shell.exports());
+    for_each_in_flight([&a](interpreter_id to, wire_reader records) { a.show_in_flight(to, records); });
+    for (const tombstone& t : where_.all_pinned()) a.show_pinned(t);
   }
 
   // -- environment ---------------------------------------------------------------------------------------------------
@@ -233,6 +233,36 @@ public:
   }
 
 private:
+  void take_turn(std::vector<interpreter_id>::iterator at) {
+    const interpreter_id who = *at;
+    interpreter* const beside =
+        std::exchange(inside_, nullptr); // a turn may be taken within another, as by a second worker
+    runnable_.erase(at);
+    const auto it = cells_.find(who);
+    REQUIRE(it != cells_.end());
+    switch (it->second->shell.turn()) {
+    case interpreter::turn_result::idle: break;
+    case interpreter::turn_result::again: runnable_.push_back(who); break;
+    case interpreter::turn_result::done:
+      CHECK(report(who) != nullptr);
+      cells_.erase(it);
+      break;
+    }
+    CHECK(inside_ == nullptr);
+    inside_ = beside;
+  }
+  /// Every envelope is taken out of the inbox and put back.
+  template <class F>
+  static void look_into(inbox& box, F&& f) {
+    std::vector<envelope_ptr> all;
+    while (envelope_ptr e = box.take()) all.push_back(std::move(e));
+    for (envelope_ptr& e : all) {
+      f(box.id(), e->reader());
+      const std::uint32_t count = e->count();
+      CHECK(box.push(std::move(e)));
+      CHECK(box.handled(count).empty());
+    }
+  }
   struct cell final : waker {
     cell(shell_world& w, interpreter_id i, interpreter_id parent, const spawn_options& options, guest_factory make)
         : world(w), id(i), shell(w, w.config_, i, parent, options, std::move(make)) {

@@ -27,6 +27,13 @@ pass channels/inbox.cpp      <boost/lockfree/queue.hpp>
 fail channels/inbox.cpp      "actors/system.hpp"
 fail channels/inbox.cpp      "guests/lua/guest.hpp"
 fail channels/inbox.cpp      <caf/all.hpp>
+pass actors/shell/turn.cpp   "actors/shell/interpreter.hpp"
+pass actors/shell/turn.cpp   "channels/inbox.hpp"
+fail actors/shell/turn.cpp   "actors/system.hpp"
+fail actors/shell/turn.cpp   <caf/all.hpp>
+fail actors/shell/turn.cpp   <lua.hpp>
+pass actors/system.cpp       "actors/shell/interpreter.hpp"
+pass include/atoll/atoll.hpp "actors/shell/environment.hpp"
 pass actors/system.cpp       <caf/all.hpp>
 pass actors/system.cpp       "channels/inbox.hpp"
 fail actors/system.cpp       "guests/lua/guest.hpp"

@@ -1,5 +1,5 @@
 // A whole runtime on one thread, replayed from a seed: Lua and native guests on CAF's test coordinator, a clock that is
-// set by hand, and after every turn the audit (tests/simulation/audit.hpp).
+// set by hand, and after every turn the audit (tests/actors/audit.hpp).
 // Why: whatever the runtime does, it can be seen doing it again, turn by turn.
 // Ownership: one per schedule. Threads: one.
 //
@@ -15,7 +15,7 @@
 
 #include "actors/core.hpp"
 #include "actors/finalization.hpp"
-#include "tests/simulation/audit.hpp"
+#include "tests/actors/audit.hpp"
 #include "tests/simulation/players.hpp"
 
 namespace Atoll::test {
@@ -207,20 +207,30 @@ private:
   // -- the audit -----------------------------------------------------------------------------------------------------
 
   void check() {
-    const auto living = runtime_->living();
-    audit books(runtime_->where());
-    for (const auto& a : living) {
+    audit books;
+    for (const auto& a : runtime_->living()) {
       interpreter& i = a->shell();
-      books.holder(i.imports());
-      books.in_flight(i.box());
-      i.for_each_unread([&](wire_reader records) { books.records(i.id(), records); });
+      books.show(i.id(), i.imports(), &i.exports());
+      show_inbox(books, i.box());
+      i.for_each_unhandled([&](wire_reader records) { books.show_in_flight(i.id(), records); });
     }
-    runtime_->port().with_imports([&](const import_table& t) { books.holder(t); });
-    books.in_flight(runtime_->port().box());
-    for (const auto& a : living) books.owner(a->shell().id(), a->shell().exports());
-    lent_ = lent_ || books.lent;
-    if (const std::string verdict = books.verdict(); !verdict.empty()) violated(verdict);
+    runtime_->port().with_imports([&](const import_table& t) { books.show(host_interpreter, t); });
+    show_inbox(books, runtime_->port().box());
+    for (const tombstone& stone : runtime_->where().all_pinned()) books.show_pinned(stone);
+    for (const std::string& violation : books.violations()) violated(violation);
+    lent_ = lent_ || books.lent();
     if (!why_.empty()) throw over{};
+  }
+  /// Takes every envelope out, shows it, and puts it back.
+  void show_inbox(audit& books, inbox& box) {
+    std::vector<envelope_ptr> all;
+    while (envelope_ptr e = box.take()) all.push_back(std::move(e));
+    for (envelope_ptr& e : all) {
+      books.show_in_flight(box.id(), e->reader());
+      const std::uint32_t count = e->count();
+      if (!box.push(std::move(e))) violated("an inbox closed between two turns");
+      if (!box.handled(count).empty()) violated("somebody was told of room that is not there");
+    }
   }
 
   // -- the end -------------------------------------------------------------------------------------------------------

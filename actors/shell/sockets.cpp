@@ -1,4 +1,4 @@
-#include "actors/sockets.hpp"
+#include "actors/shell/sockets.hpp"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

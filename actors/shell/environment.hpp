@@ -1,5 +1,5 @@
 // What an interpreter's shell needs from its runtime: a directory, a clock, births and deaths.
-// Why: the shell (actors/interpreter.hpp) knows neither CAF nor threads; tests and simulations supply their own.
+// Why: the shell (actors/shell/interpreter.hpp) knows neither CAF nor threads; tests and simulations supply their own.
 // Threads: any thread, except where said.
 #pragma once
 

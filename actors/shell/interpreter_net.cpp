@@ -1,8 +1,8 @@
 // TCP as an interpreter's guest sees it: words to and from the net broker (actors/net_broker.hpp).
 #include <fmt/format.h>
 
-#include "actors/interpreter.hpp"
-#include "actors/sockets.hpp"
+#include "actors/shell/interpreter.hpp"
+#include "actors/shell/sockets.hpp"
 
 namespace Atoll {
 

@@ -1,8 +1,8 @@
 // What an interpreter does for its guest: messages, references, births, figures (runtime/host.hpp).
 #include <fmt/format.h>
 
-#include "actors/interpreter.hpp"
-#include "actors/turn_clock.hpp"
+#include "actors/shell/interpreter.hpp"
+#include "actors/shell/turn_clock.hpp"
 #include "channels/disposal.hpp"
 
 namespace Atoll {

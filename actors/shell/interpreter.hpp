@@ -28,11 +28,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "actors/call_table.hpp"
-#include "actors/environment.hpp"
-#include "actors/request_table.hpp"
-#include "actors/sockets.hpp"
-#include "actors/timer_queue.hpp"
+#include "actors/shell/call_table.hpp"
+#include "actors/shell/environment.hpp"
+#include "actors/shell/request_table.hpp"
+#include "actors/shell/sockets.hpp"
+#include "actors/shell/timer_queue.hpp"
 #include "channels/outbox.hpp"
 #include "runtime/heap.hpp"
 #include "runtime/job.hpp"
@@ -88,8 +88,12 @@ public:
   /// A receiver the guest waited for has room again.
   void room(interpreter_id receiver);
   std::size_t exports_live() const noexcept { return exports_.live(); }
-  /// For audits, between turns: the records that were taken from the inbox and not handled yet.
-  void for_each_unread(const std::function<void(wire_reader records)>& f);
+  /// Between turns: calls f(wire_reader) for what was taken from the inbox and is not handled yet.
+  template <class F>
+  void for_each_unhandled(F&& f) const {
+    for (envelope* e = first_; e != nullptr; e = e->next) f(e == first_ && half_handled_ ? current_ : e->reader());
+    for (const envelope_ptr& e : early_) f(e->reader());
+  }
   /// A pending call (system::add_pending_call) is about to run.
   void count_pending_call() noexcept { ++pending_calls_run_; }
 

@@ -1,11 +1,11 @@
-// The turn of an interpreter: taking envelopes, handling records, sending what waits. Steps: actors/interpreter.hpp.
+// The turn of an interpreter: taking envelopes, handling records, sending what waits. Steps: actors/shell/interpreter.hpp.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
 
-#include "actors/interpreter.hpp"
-#include "actors/turn_clock.hpp"
+#include "actors/shell/interpreter.hpp"
+#include "actors/shell/turn_clock.hpp"
 #include "channels/disposal.hpp"
 #include "channels/protocol.hpp"
 
@@ -100,11 +100,6 @@ void interpreter::take_envelopes() {
     }
     last_ = e;
   }
-}
-
-void interpreter::for_each_unread(const std::function<void(wire_reader records)>& f) {
-  for (const envelope_ptr& e : early_) f(e->reader());
-  for (envelope* e = first_; e != nullptr; e = e->next) f(half_handled_ && e == first_ ? current_ : e->reader());
 }
 
 bool interpreter::handle_envelopes() {

@@ -1,7 +1,7 @@
-// The life of an interpreter: birth, stop, end. The steps of the end stand in actors/interpreter.hpp.
+// The life of an interpreter: birth, stop, end. The steps of the end stand in actors/shell/interpreter.hpp.
 #include <fmt/format.h>
 
-#include "actors/interpreter.hpp"
+#include "actors/shell/interpreter.hpp"
 #include "channels/disposal.hpp"
 
 namespace Atoll {

@@ -1,0 +1,133 @@
+// Invariants I1 and I2 of references (runtime/exports.hpp), checked at a still moment over all of a runtime.
+// Why: credit is counted in tables, in envelopes and on tombstones; only who sees all of them can tell that none was lost.
+// Use: between two turns make one, show it everything there is, in any order, and ask for the violations:
+//   every participant (show), every envelope on its way or half handled (show_in_flight), every tombstone (show_pinned).
+// Then, for every object:
+//   I1  out == credit of its imports + credit in flight + credit the dead pin, if its owner lives;
+//   rule 4  loans given by the living and the dead == loans held, owed or on their way, whoever owns it;
+//   I2  nothing refers to an object of the living that is not out.
+// Threads: no turn may run between the first look and the last.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "channels/directory.hpp"
+#include "runtime/exports.hpp"
+#include "runtime/imports.hpp"
+#include "runtime/records.hpp"
+
+namespace Atoll::test {
+
+class audit {
+public:
+  /// One of the living. The host program has imports alone.
+  void show(interpreter_id id, const import_table& imports, const export_table* exports = nullptr) {
+    living_.insert(id);
+    if (imports.queued() > 0) blame("protocol words of interpreter " + name(id) + " wait after the turn");
+    imports.for_each([&](const object_id& o, std::uint32_t credit, std::uint32_t loans) {
+      tally& t = all_[key(o)];
+      t.credit += credit;
+      t.loans_given += loans;
+      t.loans_held += imports.pending(imports.find(o)) ? 1 : 0;
+      t.referred_to = true;
+      lent_ = lent_ || loans > 0;
+    });
+    if (exports == nullptr) return;
+    exports->for_each([&](const object_id& o, guest_word, std::uint64_t out) { all_[key(o)].out += out; });
+  }
+  /// Records for `to` that nobody has handled yet.
+  void show_in_flight(interpreter_id to, wire_reader records) {
+    while (!records.at_end()) {
+      record r = next_record(records);
+      show_record(to, r);
+    }
+  }
+  void show_pinned(const tombstone& t) {
+    tally& sum = all_[key(t.id)];
+    sum.credit += t.credit;
+    sum.loans_given += t.loans_out;
+    sum.loans_held += static_cast<std::int64_t>(t.owed.size());
+    sum.referred_to = true;
+  }
+
+  /// Empty when all is well.
+  std::vector<std::string> violations() {
+    for (const auto& [k, t] : all_) {
+      const auto [owner, slot, generation] = k;
+      const std::string what = "object " + name(owner) + "." + std::to_string(slot) + "." + std::to_string(generation)
+                               + ": out " + std::to_string(t.out) + ", credit " + std::to_string(t.credit)
+                               + ", loans given " + std::to_string(t.loans_given) + ", held "
+                               + std::to_string(t.loans_held);
+      if (t.loans_given != t.loans_held) blame("rule 4, loans do not add up: " + what);
+      if (living_.count(owner) == 0) continue; // its objects died with it
+      if (t.credit != t.out) blame("I1, credit does not add up: " + what);
+      if (t.out == 0 && (t.referred_to || t.credit > 0)) blame("I2, referred to and not out: " + what);
+    }
+    return violations_;
+  }
+  /// Whether a loan was seen.
+  bool lent() const noexcept { return lent_; }
+
+private:
+  using object_key = std::tuple<interpreter_id, std::uint32_t, std::uint32_t>;
+  struct tally {
+    std::uint64_t out = 0;
+    std::uint64_t credit = 0;
+    std::int64_t loans_given = 0;
+    std::int64_t loans_held = 0;
+    bool referred_to = false; // held, lent, pinned or in a message: the object must live
+  };
+
+  static object_key key(const object_id& id) { return {id.owner, id.slot, id.generation}; }
+  static std::string name(interpreter_id id) { return std::to_string(number(id)); }
+  void blame(std::string what) { violations_.push_back(std::move(what)); }
+
+  void show_record(interpreter_id to, record& r) {
+    struct counter final : record_visitor {
+      explicit counter(audit& a) : self(a) {}
+      void on_reference(const wire_ref& ref) override {
+        tally& t = self.all_[key(ref.id)];
+        t.credit += ref.credit;
+        t.loans_held += ref.credit == 0 ? 1 : 0;
+        t.referred_to = true;
+      }
+      audit& self;
+    };
+    wire_reader& in = r.body;
+    switch (r.kind) {
+    case record_kind::decref:
+      for (std::uint32_t n = in.get_u32(); n > 0; --n) {
+        const std::uint32_t slot = in.get_u32();
+        const std::uint32_t generation = in.get_u32();
+        all_[{to, slot, generation}].credit += in.get_u32();
+      }
+      break;
+    case record_kind::credit_grant: {
+      const object_id id = in.get_object_id();
+      all_[key(id)].credit += in.get_u32();
+      break;
+    }
+    case record_kind::loan_return: {
+      const object_id id = in.get_object_id();
+      all_[key(id)].loans_held += in.get_u32();
+      break;
+    }
+    default: {
+      counter c(*this);
+      walk_record(r, c);
+      break;
+    }
+    }
+  }
+
+  std::set<interpreter_id> living_;
+  std::map<object_key, tally> all_;
+  std::vector<std::string> violations_;
+  bool lent_ = false;
+};
+
+} // namespace Atoll::test
