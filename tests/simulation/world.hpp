@@ -15,6 +15,7 @@
 
 #include "actors/core.hpp"
 #include "actors/finalization.hpp"
+#include "channels/disposal.hpp"
 #include "tests/actors/audit.hpp"
 #include "tests/simulation/players.hpp"
 
@@ -57,6 +58,7 @@ public:
       --steps_left_;
       return step();
     }
+    deliver_all_delayed();
     if (winds_up_) wind_up();
     runtime_->request_exit(0);
   }
@@ -84,6 +86,7 @@ private:
     };
     deaths_ = !chance(3);
     winds_up_ = chance(2);
+    delays_ = chance(2);
     steps_left_ = static_cast<int>(40 + below(600));
     return c;
   }
@@ -111,10 +114,63 @@ private:
     case 7:
       if (deaths_ && chance(6)) end_somebody();
       break;
+    case 8:
+      if (delays_) delay_words();
+      break;
+    case 9:
+      if (!delayed_.empty()) deliver_delayed(below(delayed_.size()));
+      break;
     default:
       if (!turn()) ask_to_act();
     }
     check();
+  }
+
+  // -- the network ---------------------------------------------------------------------------------------------------
+
+  /// The protocol must not depend on an order: its words fall behind the messages they came with, as between machines.
+  void delay_words() {
+    const auto living = runtime_->living();
+    if (living.empty()) return;
+    inbox& box = living[below(living.size())]->shell().box();
+    std::vector<envelope_ptr> all;
+    while (envelope_ptr e = box.take()) all.push_back(std::move(e));
+    for (envelope_ptr& e : all) {
+      envelope_writer stays(e->from());
+      envelope_writer falls_behind(e->from());
+      wire_reader in = e->reader();
+      while (!in.at_end()) {
+        record r = next_record(in);
+        const bool word = r.kind >= record_kind::decref && r.kind <= record_kind::loan_return;
+        envelope_writer& w = word && chance(2) ? falls_behind : stays;
+        const std::size_t start = open_record(w, r.kind);
+        w.put_bytes(r.body.get_bytes(r.body.left()));
+        close_record(w, start);
+        w.count_record();
+      }
+      const std::uint32_t count = e->count();
+      if (!stays.empty() && !box.push(stays.take())) violated("an inbox closed between two turns");
+      if (!falls_behind.empty()) delayed_.emplace_back(box.id(), falls_behind.take());
+      for (const interpreter_id waiting : box.handled(count)) tell_of_room(box.id(), waiting);
+    }
+  }
+  void deliver_delayed(std::size_t k) {
+    auto [to, e] = std::move(delayed_[k]);
+    delayed_.erase(delayed_.begin() + static_cast<std::ptrdiff_t>(k));
+    deliver_to(to, std::move(e));
+  }
+  void deliver_all_delayed() {
+    while (!delayed_.empty()) deliver_delayed(0);
+  }
+  void tell_of_room(interpreter_id from, interpreter_id waiting) {
+    envelope_writer w(from);
+    close_record(w, open_record(w, record_kind::room));
+    w.count_record();
+    deliver_to(waiting, w.take());
+  }
+  void deliver_to(interpreter_id to, envelope_ptr e) {
+    if (const inbox_ptr box = runtime_->where().find(to)) return deliver(*box, std::move(e), runtime_->where());
+    dispose(std::move(e), to, runtime_->where());
   }
 
   /// Gives one of those who are scheduled its turn; false when nobody is.
@@ -216,6 +272,7 @@ private:
     }
     runtime_->port().with_imports([&](const import_table& t) { books.show(host_interpreter, t); });
     show_inbox(books, runtime_->port().box());
+    for (auto& [to, e] : delayed_) books.show_in_flight(to, e->reader());
     for (const tombstone& stone : runtime_->where().all_pinned()) books.show_pinned(stone);
     for (const std::string& violation : books.violations()) violated(violation);
     lent_ = lent_ || books.lent();
@@ -285,6 +342,7 @@ private:
     check();
   }
   void finish() {
+    deliver_all_delayed();
     if (chance(2)) held_.clear();
     report_ = runtime_->finalize();
     for (const auto& f : asked_)
@@ -312,6 +370,7 @@ private:
   bool over_ = false; // only the end is still to come: nothing is checked
   bool deaths_ = true;
   bool winds_up_ = true;
+  bool delays_ = false;
   int steps_left_ = 0;
   int waits_ = 0;
   std::uint64_t turns_ = 0;
@@ -324,6 +383,7 @@ private:
   std::vector<future<interpreter_handle>> started_;
   std::vector<future<void>> stopped_;
   std::vector<Atoll::ref<>> held_;
+  std::vector<std::pair<interpreter_id, envelope_ptr>> delayed_;
 };
 
 } // namespace Atoll::test
