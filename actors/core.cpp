@@ -44,7 +44,11 @@ private:
 
 /// A CAF configuration of our own: no command line, no files.
 struct caf_settings : caf::actor_system_config {
-  explicit caf_settings(unsigned workers) {
+  caf_settings(unsigned workers, bool cranked) {
+    if (cranked) {
+      set("scheduler.policy", caf::atom("testing"));
+      return;
+    }
     load<caf::io::middleman>();
     if (workers > 0) set("scheduler.max-threads", static_cast<size_t>(workers));
     // An idle worker looks around a little and then sleeps until it is woken. CAF's middle way, naps of 50 us, would make
@@ -118,11 +122,12 @@ error finalized() { return {errc::runtime_finalized, "the runtime has been final
 
 } // namespace
 
-core::core(system_config config) : config_(std::move(config)) {
+core::core(system_config config, waiter* crank) : config_(std::move(config)), crank_(crank) {
   if (config_.workers == 0) config_.workers = std::max(1U, std::thread::hardware_concurrency());
-  caf_config_ = std::make_unique<caf_settings>(config_.workers);
+  caf_config_ = std::make_unique<caf_settings>(config_.workers, crank_ != nullptr);
   caf_ = std::make_unique<caf::actor_system>(*caf_config_);
-  ticker_ = std::make_unique<ticker>(config_.time_slice / 2, [this] { return work_waits(*caf_); });
+  const auto period = crank_ == nullptr ? config_.time_slice / 2 : std::chrono::milliseconds(0);
+  ticker_ = std::make_unique<ticker>(period, [this] { return work_waits(*caf_); });
   directory_.close_connection = [this](std::uint64_t connection) {
     outbox out(host_interpreter, directory_);
     out.open(net_interpreter, record_kind::net_close).put_u64(connection);
@@ -133,7 +138,8 @@ core::core(system_config config) : config_(std::move(config)) {
   port_ = std::make_shared<host_port>(*this, config_.credit, config_.high_water);
   host_turn_ = caf::make_counted<host_turn>(*caf_, port_);
   port_->open(*host_turn_);
-  supervisor_ = caf_->spawn<caf::detached>([this](caf::blocking_actor* self) { supervisor(self, *this).run(); });
+  if (crank_ == nullptr)
+    supervisor_ = caf_->spawn<caf::detached>([this](caf::blocking_actor* self) { supervisor(self, *this).run(); });
 }
 
 core::~core() {
@@ -173,6 +179,7 @@ result<interpreter_id> core::create_as(interpreter_id id, const spawn_options& o
   interpreter_config shell_config;
   shell_config.credit = config_.credit;
   shell_config.high_water = config_.high_water;
+  shell_config.turn_messages = config_.turn_messages;
   const caf::actor made = caf::make_actor<interpreter_actor, caf::actor>(
       caf_->next_actor_id(), caf_->node(), caf_.get(), cfg, *this, shell_config, id, parent, own, language->second);
   actor_ptr self(static_cast<interpreter_actor*>(caf::actor_cast<caf::abstract_actor*>(made)));
@@ -221,6 +228,7 @@ void core::post(interpreter_id to, std::unique_ptr<job> work) {
 }
 
 void core::need_net() {
+  if (crank_ != nullptr) return; // whoever listens finds nobody who serves it
   const std::scoped_lock lock(mutex_);
   if (net_) return;
   net_box_.reset(new inbox(net_interpreter, config_.high_water));
@@ -292,7 +300,9 @@ void core::ended(const interpreter& who, interpreter_report report) {
   tell_supervisor();
 }
 
-void core::tell_supervisor() noexcept { caf::anon_send(supervisor_, wake_atom::value); }
+void core::tell_supervisor() noexcept {
+  if (crank_ == nullptr) caf::anon_send(supervisor_, wake_atom::value);
+}
 
 void core::close_listeners() {
   outbox out(host_interpreter, directory_);
@@ -342,7 +352,12 @@ void core::set_report(finalization_report report) {
 
 finalization_report core::finalize() {
   std::unique_lock lock(mutex_);
-  if (!std::exchange(finalize_asked_, true)) {
+  if (crank_ != nullptr) {
+    const bool again = report_.has_value();
+    lock.unlock();
+    if (!again) set_report(finalization(*this, *crank_).run());
+    lock.lock();
+  } else if (!std::exchange(finalize_asked_, true)) {
     lock.unlock();
     caf::anon_send(supervisor_, finalize_atom::value);
     lock.lock();
@@ -371,7 +386,15 @@ result<void> core::run_main(const spawn_options& options, const source& from,
   });
   if (auto why = start_refused(*id, *started)) return tl::unexpected(std::move(*why));
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return main_over_; });
+  while (!main_over_) {
+    if (crank_ == nullptr) {
+      changed_.wait(lock);
+      continue;
+    }
+    lock.unlock();
+    crank_->wait(time_point::max());
+    lock.lock();
+  }
   if (main_failure_) return tl::unexpected(*main_failure_);
   return {};
 }

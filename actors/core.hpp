@@ -19,9 +19,13 @@
 
 namespace Atoll {
 
+class waiter;
+
 class core final : public environment, public std::enable_shared_from_this<core> {
 public:
-  explicit core(system_config config);
+  /// With a crank: no threads at all. CAF's test coordinator keeps who is to run, its clock stands still, and whoever
+  /// waits for the runtime (run_main, finalize) waits through the crank, which gives the turns. No TCP. For simulations.
+  explicit core(system_config config, waiter* crank = nullptr);
   ~core();
 
   result<void> run_main(const spawn_options& options, const source& from,
@@ -32,6 +36,7 @@ public:
   result<void> add_pending_call(interpreter_id who, std::function<void()> call);
   finalization_report finalize();
   host_port& port() noexcept { return *port_; }
+  caf::actor_system& caf() noexcept { return *caf_; }
   const system_config& config() const noexcept { return config_; }
 
   /// Sends a job into an interpreter's turn; abandoned at once when it is gone.
@@ -67,7 +72,9 @@ public:
   void turn_begins(interpreter& who) noexcept override { ticker_->enter(who); }
   void turn_ends() noexcept override { ticker_->leave(); }
   std::optional<std::uint64_t> seed() const noexcept override { return config_.seed; }
-  void turn_flushes() noexcept override { worker_scope::turn_flushes(); }
+  void turn_flushes() noexcept override {
+    if (crank_ == nullptr) worker_scope::turn_flushes(); // a crank gives every turn by itself
+  }
   bool finalizing() const noexcept override { return finalizing_.load(std::memory_order_relaxed); }
   void request_exit(int status) override;
   void main_done(const error* failure) override;
@@ -83,6 +90,7 @@ private:
   result<interpreter_id> create_as(interpreter_id id, const spawn_options& options, interpreter_id parent);
 
   system_config config_;
+  waiter* const crank_; // null: CAF's workers and the supervisor's thread
   directory directory_;
   std::unique_ptr<caf::actor_system_config> caf_config_;
   std::unique_ptr<caf::actor_system> caf_;
@@ -90,7 +98,7 @@ private:
   std::shared_ptr<host_port> port_;
   caf::intrusive_ptr<host_turn> host_turn_;
   std::atomic<std::uint64_t> pending_refused_{0}; // relaxed: a figure
-  caf::actor supervisor_;
+  caf::actor supervisor_;                         // none with a crank
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

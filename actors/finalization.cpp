@@ -202,6 +202,11 @@ void finalization::settle() {
       },
       phase_end_);
   wait_for([this] { return quiet(); });
+  // Looked at first: a host thread that lets go from here on is still named.
+  std::set<object_id> held_by_host;
+  core_.port().with_imports([&](const import_table& imports) {
+    imports.for_each([&](const object_id& id, std::uint32_t, std::uint32_t) { held_by_host.insert(id); });
+  });
   const auto found = std::make_shared<std::pair<std::mutex, std::vector<leak>>>();
   ask(
       newest_first(),
@@ -217,7 +222,7 @@ void finalization::settle() {
   const std::scoped_lock lock(found->first);
   report_.leaked = found->second;
   for (leak& l : report_.leaked)
-    if (core_.port().holds(l.object)) l.holders.push_back(host_interpreter);
+    if (held_by_host.contains(l.object)) l.holders.push_back(host_interpreter);
 }
 
 void finalization::teardown() {

@@ -484,9 +484,9 @@ void host_port::close() {
   fail_waiting(errc::runtime_finalized);
 }
 
-bool host_port::holds(const object_id& id) const {
+void host_port::with_imports(const std::function<void(const import_table&)>& f) const {
   const lock_type lock(mutex_);
-  return imports_.find(id) != import_table::none;
+  f(imports_);
 }
 
 bool host_port::closed() const {

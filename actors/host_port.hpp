@@ -115,8 +115,8 @@ public:
   void refuse_new();
   void fail_waiting(errc code);
   void close();
-  /// Whether host threads hold this object.
-  bool holds(const object_id& id) const;
+  /// What host threads hold.
+  void with_imports(const std::function<void(const import_table&)>& f) const;
   bool closed() const;
 
 private:

@@ -31,6 +31,8 @@ struct system_config {
   std::size_t memory = 0;
   /// Messages in an inbox above which its senders wait.
   std::size_t high_water = 65536;
+  /// Messages an interpreter handles in a turn before others get its worker.
+  std::size_t turn_messages = 4096;
   /// How long a turn may last before the guest is asked to yield.
   std::chrono::milliseconds time_slice{10};
   credit_policy credit;

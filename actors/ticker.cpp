@@ -22,7 +22,7 @@ ticker::ticker(std::chrono::milliseconds period, std::function<bool()> others_wa
     sigemptyset(&action.sa_mask);
     sigaction(tick_signal, &action, nullptr);
   });
-  thread_ = std::thread([this] { run(); });
+  if (period_.count() > 0) thread_ = std::thread([this] { run(); });
 }
 
 ticker::~ticker() { stop(); }

@@ -25,6 +25,7 @@ class interpreter;
 
 class ticker {
 public:
+  /// `period`: 0 for a ticker without a thread, which ticks when poked only.
   /// `others_wait`: whether interpreters wait for a worker; called on the ticker's thread.
   ticker(std::chrono::milliseconds period, std::function<bool()> others_wait);
   ~ticker();

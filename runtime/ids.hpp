@@ -5,6 +5,7 @@
 //             (2) an object id whose generation is stale never resolves again (DESIGN rule 10).
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -30,7 +31,7 @@ struct object_id {
   std::uint32_t slot = 0;
   std::uint32_t generation = 0;
 
-  friend bool operator==(const object_id&, const object_id&) = default;
+  friend auto operator<=>(const object_id&, const object_id&) = default;
 };
 
 /// Names an open call of one caller; 0 stands for "no answer wanted".

@@ -290,7 +290,13 @@ void interpreter::handle_reply(record& r) {
   }
   outcome o;
   error failure;
-  if (r.kind == record_kind::reply) {
+  if (r.kind == record_kind::reply && imports_dropped_) {
+    give_back(r.body); // what it brings could not be let go of any more
+    failure =
+        make_error(errc::runtime_finalizing, fmt::format("interpreter {}: the runtime is being finalized", id_text()));
+    o.what = outcome::kind::failed;
+    o.failure = &failure;
+  } else if (r.kind == record_kind::reply) {
     o.what = outcome::kind::values;
     o.values = r.body;
   } else {

@@ -1,0 +1,97 @@
+# The simulation must notice when the real code breaks a rule: each mutant is one source file with one rule taken out,
+# linked ahead of the libraries, and a test that fails when the simulation runs clean with it.
+#
+# atoll_mutant(NAME FILE FROM TO [FROM TO...]): FROM stands in FILE exactly once; when the code moves on, CMake says so.
+function(atoll_mutant name file)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${file}")
+  file(READ "${PROJECT_SOURCE_DIR}/${file}" text)
+  math(EXPR last "${ARGC} - 1")
+  foreach(i RANGE 2 ${last} 2)
+    math(EXPR j "${i} + 1")
+    string(LENGTH "${text}" before)
+    string(REPLACE "${ARGV${i}}" "" without "${text}")
+    string(LENGTH "${without}" after)
+    string(LENGTH "${ARGV${i}}" size)
+    math(EXPR removed "${before} - ${after}")
+    if(NOT removed EQUAL size)
+      message(FATAL_ERROR "tests/simulation/mutants.cmake: mutant ${name}: this stands not once in ${file}: ${ARGV${i}}")
+    endif()
+    string(REPLACE "${ARGV${i}}" "${ARGV${j}}" text "${text}")
+  endforeach()
+  string(REPLACE "/" "_" flat "${file}")
+  set(mutated "${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${flat}")
+  file(CONFIGURE OUTPUT "${mutated}" CONTENT "${text}" @ONLY)
+
+  atoll_executable(mutant_${name} "${mutated}" $<TARGET_OBJECTS:test_simulation>)
+  # No warnings: taking a line out leaves things unused.
+  target_compile_options(mutant_${name} PRIVATE -w)
+  target_link_libraries(mutant_${name} PRIVATE atoll_test_main ${links_rest})
+  atoll_export_lua(mutant_${name})
+  set_target_properties(mutant_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/mutants")
+  add_test(NAME "mutant: ${name}"
+    COMMAND "${BASH_PROGRAM}" "${PROJECT_SOURCE_DIR}/tests/simulation/catch_mutant.sh" "$<TARGET_FILE:mutant_${name}>")
+  set_tests_properties("mutant: ${name}" PROPERTIES TIMEOUT ${ATOLL_TEST_TIMEOUT} ENVIRONMENT "${sanitizer_env}")
+endfunction()
+
+# Rule 2: a holder that passes a reference on keeps at least 1.
+atoll_mutant(gives_all_credit runtime/imports.cpp
+  "const std::uint32_t half = e.credit / 2;"
+  "const std::uint32_t half = e.credit;")
+# Rule 4: who lent stays until the loan is back.
+atoll_mutant(no_lender_pin runtime/imports.cpp
+  "if (e.uses > 0 || e.loans_out > 0 || e.pending) return;"
+  "if (e.uses > 0 || e.pending) return;")
+# Rule 4: the borrower returns the loan when it has credit of its own, not before.
+atoll_mutant(loan_returned_early runtime/imports.cpp
+  "    e.lender = ref.lender;\n    request_credit(e);"
+  "    e.lender = ref.lender;\n    queue_.push_back({protocol_message::kind::loan_return, 1, e.lender, e.id});\n    request_credit(e);")
+# Rule 8: what is destroyed unread returns its credit.
+atoll_mutant(unread_keeps_credit channels/disposal.cpp
+  "      send_decref(ref.id, ref.credit, out_);"
+  "      (void)ref;")
+# Rule 10: a stale generation resolves to nothing.
+atoll_mutant(generation_ignored runtime/exports.cpp
+  "e.used && e.generation == id.generation"
+  "e.used")
+# Rule 6: only the last use settles.
+atoll_mutant(released_while_used runtime/imports.cpp
+  "if (--entries_[i].uses == 0) settle(i);"
+  "--entries_[i].uses, settle(i);"
+  "if (e.uses > 0 || e.loans_out > 0 || e.pending) return;"
+  "if (e.loans_out > 0 || e.pending) return;")
+# Rule 5: receipts merge.
+atoll_mutant(receipt_overwrites runtime/imports.cpp
+  "    add_credit(e, ref.credit);"
+  "    e.credit = ref.credit;")
+# Rule 5: one's own object comes home with its credit.
+atoll_mutant(own_credit_kept actors/shell/interpreter_host.cpp
+  "  if (ref.credit > 0) {\n    exports_.take_back(ref.id, ref.credit);"
+  "  if (ref.credit > 0) {")
+# Rule 6: a proxy that was released is not released again by its finalizer; its entry may be another's by then.
+atoll_mutant(finalizer_releases_again guests/lua/references.cpp
+  "  p.held = false;"
+  "")
+# I4: an object minted again before its turn came is not due any more.
+atoll_mutant(freed_on_temporary_zero runtime/exports.cpp
+  "    if (e.out > 0) continue;"
+  "")
+# Rule 9: a holder that ends leaves tombstones for what it lent.
+atoll_mutant(tombstone_forgotten actors/shell/interpreter_end.cpp
+  "env_.where().leave(id_, imports_.take_pinned());"
+  "imports_.take_pinned(), env_.where().leave(id_, {});")
+# Rule 3: credit that comes for an entry that is gone goes home.
+atoll_mutant(late_grant_lost runtime/imports.cpp
+  "if (credit > 0) queue_.push_back({protocol_message::kind::decref, credit, id.owner, id});"
+  "")
+# Rule 10: surplus credit goes home.
+atoll_mutant(surplus_lost runtime/imports.cpp
+  "  if (surplus > 0)\n    queue_.push_back"
+  "  if (false)\n    queue_.push_back")
+# A message taken back brings its credit back.
+atoll_mutant(rollback_forgets actors/shell/interpreter_host.cpp
+  "        self_.imports_.put_back(ref);"
+  "")
+# An envelope handled in part: only the rest is disposed of.
+atoll_mutant(handled_part_disposed_of actors/shell/interpreter_end.cpp
+  "  if (half_handled_ && first_ != nullptr) {"
+  "  if (false) {")
