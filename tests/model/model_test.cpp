@@ -26,7 +26,7 @@ void holds(configuration c, std::uint64_t states_at_least, std::uint32_t events)
     CHECK(f.states >= states_at_least);
     CHECK((f.events & events) == events);
   } else {
-    CHECK(f.states >= states_at_least / 40);
+    CHECK(f.states >= states_at_least / 100);
   }
 }
 

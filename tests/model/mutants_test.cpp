@@ -19,6 +19,7 @@ void caught(mutant broken, const std::string& name, const char* invariant, confi
   const findings f = explorer(c).explore();
   CHECK_MESSAGE(f.violation.substr(0, 2) == invariant, name);
   MESSAGE(name << ": after " << f.depth << " steps, " << f.states << " states seen: " << f.violation);
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
   if (std::getenv("ATOLL_TRACE") != nullptr) MESSAGE(f.trace);
 }
 
