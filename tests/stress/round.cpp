@@ -196,7 +196,9 @@ void round::act(dice& d, refs& pocket) {
       const auto hit = pocket[d() % pocket.size()].call<int>("hit");
       if (d() % 2 == 0) break;
       const auto got = hit.get_for(patience);
-      if (!got && got.error().code == errc::timeout) wrong("a call through a reference was not answered in time");
+      if (got) break;
+      if (got.error().code == errc::timeout) wrong("a call through a reference was not answered in time");
+      if (got.error().code == errc::reference_released) wrong("an object was gone while a thread held it");
     }
     break;
   case 9:
@@ -289,7 +291,11 @@ round_result round::run() {
   if (ending_ != ending::go_on) join();
   if (ending_ == ending::let_go_first) shared_.clear();
   for (const interpreter_handle& h : living_)
-    if (const auto sent = h.call<std::uint64_t>("moved").get_for(patience)) moved_ += *sent;
+    if (const auto figures = h.call<std::vector<std::uint64_t>>("figures").get_for(patience)) {
+      moved_ += figures->at(0);
+      if (figures->at(1) > 0)
+        wrong(fmt::format("interpreter {} called an object it held that was gone", number(h.id())));
+    }
   const finalization_report r = runtime_->finalize();
   if (ending_ == ending::go_on) join();
   {
