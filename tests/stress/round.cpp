@@ -1,5 +1,6 @@
 #include "tests/stress/round.hpp"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <mutex>
@@ -61,6 +62,7 @@ private:
   void act(dice& d, refs& pocket);
   void exchange(dice& d, refs& pocket);
   void kill_and_replace();
+  void await_downs();
   void let_go_together();
   void audit(const finalization_report& r);
   void wrong(std::string what) {
@@ -226,6 +228,20 @@ void round::move_about(std::uint64_t number) {
   if (ending_ != ending::let_go_first) kept_.push_back(std::move(pocket));
 }
 
+/// Who was killed or stopped is reported now, not only when the runtime ends.
+void round::await_downs() {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  const auto untold = [this] {
+    const std::scoped_lock lock(mutex_);
+    return std::find_if(ended_.begin(), ended_.end(), [this](interpreter_id id) { return downs_[id] == 0; })
+           != ended_.end();
+  };
+  while (untold()) {
+    if (std::chrono::steady_clock::now() > until) return wrong("the end of an interpreter was not told");
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
 void round::let_go_together() {
   std::vector<std::thread> threads;
   for (refs& some : kept_)
@@ -288,7 +304,10 @@ round_result round::run() {
   };
   std::this_thread::sleep_for(std::chrono::duration<double>(options_.seconds));
 
-  if (ending_ != ending::go_on) join();
+  if (ending_ != ending::go_on) {
+    join();
+    await_downs();
+  }
   if (ending_ == ending::let_go_first) shared_.clear();
   for (const interpreter_handle& h : living_)
     if (const auto figures = h.call<std::vector<std::uint64_t>>("figures").get_for(patience)) {
