@@ -6,7 +6,7 @@
 //   drop               lets go of everything, in bulk
 //   give n             answers n references to new objects;  some n   to n of those it keeps
 //   bear n             (Lua) has a child, gives it n references, ends it
-//   moved              how many references it has sent
+//   figures            how many references it has sent; how many objects it called were gone while it held them
 //
 // Threads: what they share is the count of references moved by those in C++; relaxed, a figure.
 #pragma once

@@ -1,5 +1,6 @@
 #include "tests/stress/round.hpp"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <mutex>
@@ -61,6 +62,7 @@ private:
   void act(dice& d, refs& pocket);
   void exchange(dice& d, refs& pocket);
   void kill_and_replace();
+  void await_downs();
   void let_go_together();
   void audit(const finalization_report& r);
   void wrong(std::string what) {
@@ -196,7 +198,9 @@ void round::act(dice& d, refs& pocket) {
       const auto hit = pocket[d() % pocket.size()].call<int>("hit");
       if (d() % 2 == 0) break;
       const auto got = hit.get_for(patience);
-      if (!got && got.error().code == errc::timeout) wrong("a call through a reference was not answered in time");
+      if (got) break;
+      if (got.error().code == errc::timeout) wrong("a call through a reference was not answered in time");
+      if (got.error().code == errc::reference_released) wrong("an object was gone while a thread held it");
     }
     break;
   case 9:
@@ -222,6 +226,20 @@ void round::move_about(std::uint64_t number) {
   while (!over_) act(d, pocket);
   const std::scoped_lock lock(mutex_);
   if (ending_ != ending::let_go_first) kept_.push_back(std::move(pocket));
+}
+
+/// Who was killed or stopped is reported now, not only when the runtime ends.
+void round::await_downs() {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  const auto untold = [this] {
+    const std::scoped_lock lock(mutex_);
+    return std::find_if(ended_.begin(), ended_.end(), [this](interpreter_id id) { return downs_[id] == 0; })
+           != ended_.end();
+  };
+  while (untold()) {
+    if (std::chrono::steady_clock::now() > until) return wrong("the end of an interpreter was not told");
+    std::this_thread::sleep_for(1ms);
+  }
 }
 
 void round::let_go_together() {
@@ -286,10 +304,17 @@ round_result round::run() {
   };
   std::this_thread::sleep_for(std::chrono::duration<double>(options_.seconds));
 
-  if (ending_ != ending::go_on) join();
+  if (ending_ != ending::go_on) {
+    join();
+    await_downs();
+  }
   if (ending_ == ending::let_go_first) shared_.clear();
   for (const interpreter_handle& h : living_)
-    if (const auto sent = h.call<std::uint64_t>("moved").get_for(patience)) moved_ += *sent;
+    if (const auto figures = h.call<std::vector<std::uint64_t>>("figures").get_for(patience)) {
+      moved_ += figures->at(0);
+      if (figures->at(1) > 0)
+        wrong(fmt::format("interpreter {} called an object it held that was gone", number(h.id())));
+    }
   const finalization_report r = runtime_->finalize();
   if (ending_ == ending::go_on) join();
   {
