@@ -7,8 +7,8 @@
 // Invariants: (1) every call opened is answered once: by its callee, by whoever disposes of it, by fail_waiting() or close().
 //             (2) after close() nothing here touches the core, its directory or an inbox.
 //             (3) each imported stands for one use of its import entry; the last copy's end is one drop.
-//             (4) callbacks never run under mutex_. Letting go of a reference and giving
-//                 up a call take late_mutex_ alone, so they may happen anywhere, under mutex_ too.
+//             (4) callbacks never run under mutex_, nor do the destructors of what users sent along. Letting go of a
+//                 reference and giving up a call take late_mutex_ alone, so they may happen anywhere, under mutex_ too.
 // Lock order: mutex_, then late_mutex_, the core's locks, or an answer's.
 //
 // A reference's life here: a reply brings it (receive, one use) -> host threads copy it (a shared count) -> the last copy
@@ -24,6 +24,7 @@
 #include "actors/future.hpp"
 #include "actors/handle.hpp"
 #include "actors/shell/environment.hpp"
+#include "channels/disposal.hpp"
 #include "channels/outbox.hpp"
 #include "runtime/guest.hpp"
 #include "runtime/job.hpp"
@@ -137,7 +138,15 @@ private:
     interpreter_id who{};
     down_callback told;
   };
-  using lock_type = std::unique_lock<std::mutex>;
+  /// mutex_ held; jobs that were thrown away meanwhile end after it.
+  class lock_type {
+  public:
+    explicit lock_type(std::mutex& m) : lock_(m) {}
+
+  private:
+    deferred_jobs jobs_;
+    std::unique_lock<std::mutex> lock_; // let go of first
+  };
 
   // All of these with mutex_ held.
   std::optional<error> refusal() const;

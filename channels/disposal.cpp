@@ -3,9 +3,35 @@
 #include <fmt/format.h>
 
 #include "channels/outbox.hpp"
-#include "runtime/job.hpp"
 
 namespace Atoll {
+
+namespace {
+thread_local deferred_jobs* deferring = nullptr; // the outermost one on this thread
+} // namespace
+
+deferred_jobs::deferred_jobs() noexcept : outermost_(deferring == nullptr) {
+  if (outermost_) deferring = this;
+}
+
+deferred_jobs::~deferred_jobs() {
+  if (!outermost_) return;
+  deferring = nullptr;
+  for (auto& [work, why] : jobs_) work->abandon(why);
+}
+
+void deferred_jobs::abandon(std::unique_ptr<job> work, const error& why) {
+  if (deferring != nullptr) {
+    try {
+      error copy = why;
+      deferring->jobs_.emplace_back(std::move(work), std::move(copy));
+      return;
+    } catch (const std::bad_alloc&) {
+      // The job is still here. Whoever waits for it is told at once: better under a lock than never.
+    }
+  }
+  work->abandon(why);
+}
 
 namespace {
 
@@ -98,8 +124,9 @@ void executor::settle(record& r) {
     break;
   }
   case record_kind::job: {
-    const std::unique_ptr<job> left(reinterpret_cast<job*>(in.get_u64()));
-    if (left) left->abandon(gone());
+    std::unique_ptr<job> left(reinterpret_cast<job*>(in.get_u64()));
+    if (left == nullptr) break;
+    deferred_jobs::abandon(std::move(left), gone());
     break;
   }
   case record_kind::send:

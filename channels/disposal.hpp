@@ -9,11 +9,32 @@
 //      goes to the tombstone; a decref to a dead owner means nothing any more.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "channels/directory.hpp"
+#include "runtime/job.hpp"
 
 namespace Atoll {
 
 class outbox;
+
+/// For whoever may dispose under a lock: jobs thrown away on this thread while one of these stands are abandoned and deleted
+/// when it ends, as both run user code. Made before the lock, so that it ends after it. Within another it leaves all to that.
+class deferred_jobs {
+public:
+  deferred_jobs() noexcept;
+  deferred_jobs(const deferred_jobs&) = delete;
+  deferred_jobs& operator=(const deferred_jobs&) = delete;
+  ~deferred_jobs();
+
+  /// Abandons and deletes the job: at the end of the outermost of these on this thread, or at once when there is none.
+  static void abandon(std::unique_ptr<job> work, const error& why);
+
+private:
+  const bool outermost_;
+  std::vector<std::pair<std::unique_ptr<job>, error>> jobs_;
+};
 
 /// Pushes the envelope; whatever the inbox turns out to be too dead to read is disposed of.
 void deliver(inbox& to, envelope_ptr e, directory& where);

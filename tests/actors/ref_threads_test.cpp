@@ -20,11 +20,20 @@ using namespace std::chrono_literals;
 
 namespace {
 
+/// Asks the runtime something when it ends, as an argument's destructor may.
+struct asks_at_the_end {
+  explicit asks_at_the_end(interpreter_handle whom) : handle(std::move(whom)) {}
+  asks_at_the_end(const asks_at_the_end&) = delete;
+  ~asks_at_the_end() { (void)handle.state(); }
+  interpreter_handle handle;
+};
+
 struct counter {
   explicit counter(std::atomic<int>* living) : alive(living) { ++*alive; }
   counter(const counter&) = delete;
   ~counter() { --*alive; }
   int add(int k) { return n += k; }
+  void look_at(const std::shared_ptr<asks_at_the_end>&) {}
   handle<counter> make_another(native_context& c) const { return c.make<counter>(alive); }
 
   std::atomic<int>* alive;
@@ -283,4 +292,21 @@ TEST_CASE("eight threads copy, move, drop and call references, let go of all, an
 
 TEST_CASE("eight threads copy, move, drop and call references whose owner is killed, and nothing is left") {
   rounds(ending::owner_dies);
+}
+
+TEST_CASE("what was sent along with a call may ask the runtime as it ends, also when the call came too late") {
+  std::atomic<int> alive{0};
+  runtime_under_test t(1);
+  for (int i = 0; i < 150; ++i) {
+    const interpreter_handle owner = t.runtime->spawn<native>({}).value();
+    const ref<counter> r = owner.make<counter>(&alive).get().value();
+    std::thread caller([&] {
+      while (owner.state() != run_state::gone)
+        (void)r.call(&counter::look_at, std::make_shared<asks_at_the_end>(owner));
+    });
+    std::this_thread::sleep_for(std::chrono::microseconds(i));
+    CHECK(owner.kill());
+    caller.join();
+  }
+  CHECK(t.runtime->finalize().verdict == finalization_report::verdict_kind::clean);
 }

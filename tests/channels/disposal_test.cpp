@@ -277,6 +277,21 @@ TEST_CASE("disposal: a job is abandoned and deleted, and never runs") {
   CHECK(log == std::vector<std::string>{"interpreter_gone", "deleted"});
 }
 
+TEST_CASE("disposal: under a lock, jobs are kept until the lock is let go") {
+  scene s;
+  std::vector<std::string> log;
+  {
+    const deferred_jobs outer;
+    {
+      const deferred_jobs inner;
+      s.open(record_kind::job).put_u64(reinterpret_cast<std::uint64_t>(new noted_job(log)));
+      s.unread();
+    }
+    CHECK(log.empty());
+  }
+  CHECK(log == std::vector<std::string>{"interpreter_gone", "deleted"});
+}
+
 TEST_CASE("disposal: an accepted connection that finds its listener's interpreter gone is closed") {
   scene s;
   wire_writer& w = s.open(record_kind::net_accepted);
