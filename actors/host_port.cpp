@@ -5,6 +5,7 @@
 #include "actors/interpreter_actor.hpp"
 #include "channels/disposal.hpp"
 #include "channels/protocol.hpp"
+#include "runtime/references.hpp"
 
 namespace Atoll {
 
@@ -49,10 +50,7 @@ public:
   bool put(wire_writer& out, const reference& r) override {
     const auto* held = r.as<imported>();
     if (held == nullptr || held->port().get() != &port_) return false;
-    if (out.failed()) return true;
-    const wire_ref ref = port_.imports_.give(held->at());
-    out.put_reference(ref);
-    if (out.failed()) port_.put_back(ref); // it stands in no message: a rollback can't find it
+    put_imported(out, port_.imports_, held->at());
     return true;
   }
   reference get(const wire_ref& r) override {
@@ -142,18 +140,11 @@ host_port::answer_ptr host_port::call(interpreter_id to, std::string_view functi
   });
 }
 
-void host_port::put_target(wire_writer& w, const imported& target) {
-  if (w.failed()) return;
-  const wire_ref ref = imports_.give_target(target.at());
-  Atoll::put_target(w, ref);
-  if (w.failed()) put_back(ref);
-}
-
 host_port::answer_ptr host_port::invoke(const imported& target, invoke_op op, std::string_view method,
                                         const std::vector<value>& args) {
   return ask(target.id().owner, record_kind::invoke, [&](wire_writer& w) {
     w.put_u8(static_cast<std::uint8_t>(op));
-    put_target(w, target);
+    put_imported_target(w, imports_, target.at());
     w.put_text(method);
     return encode_values(w, *codec_, args);
   });
@@ -251,7 +242,7 @@ result<void> host_port::send(const imported& target, std::string_view method, co
   return send(target.id().owner, record_kind::invoke, [&](wire_writer& w) {
     w.put_u64(0);
     w.put_u8(static_cast<std::uint8_t>(invoke_op::method));
-    put_target(w, target);
+    put_imported_target(w, imports_, target.at());
     w.put_text(method);
     return encode_values(w, *codec_, args);
   });

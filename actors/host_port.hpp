@@ -143,7 +143,6 @@ private:
   std::optional<error> refusal() const;
   result<send_status> put_message(interpreter_id to, record_kind kind, const body_function& body);
   void flush();
-  void put_target(wire_writer& w, const imported& target);
   void put_back(wire_ref ref);
   void work(news& out);
   void handle(wire_reader& records, interpreter_id from, news& out);

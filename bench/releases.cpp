@@ -5,6 +5,7 @@
 #include <future>
 
 #include "actors/system.hpp"
+#include "runtime/references.hpp"
 
 namespace {
 
@@ -48,7 +49,7 @@ public:
   void deliver(const incoming& m) override {
     wire_writer& w = out_.open_reply(m.request);
     for (int i = 0; i < state_.n; ++i)
-      w.put_reference(out_.exports().mint(out_.exports().add(static_cast<guest_word>(i) + 1)));
+      put_exported(w, out_.exports(), out_.exports().add(static_cast<guest_word>(i) + 1));
     out_.commit();
   }
   void drop(guest_word) override {

@@ -94,13 +94,6 @@ inline void put_object_id(wire_writer& w, const object_id& id) noexcept {
 /// Figures by name, as a table value; whole numbers become integers.
 void put_figures(wire_writer& w, const std::vector<std::pair<std::string, double>>& figures);
 
-/// A wire reference without its tag, as an invoke's target stands.
-inline void put_target(wire_writer& w, const wire_ref& r) noexcept {
-  put_object_id(w, r.id);
-  w.put_u32(r.credit);
-  w.put_u64(number(r.lender));
-}
-
 /// What a walk over a record meets that somebody waits for.
 class record_visitor : public wire_visitor {
 public:

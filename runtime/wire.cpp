@@ -2,13 +2,38 @@
 
 namespace Atoll {
 
-void wire_writer::put_reference(const wire_ref& r) noexcept {
-  put_tag(wire_tag::reference);
-  put_u64(number(r.id.owner));
-  put_u32(r.id.slot);
-  put_u32(r.id.generation);
-  put_u32(r.credit);
-  put_u64(number(r.lender));
+namespace {
+
+constexpr std::size_t target_bytes = 28;
+
+template <class T>
+std::uint8_t* append(std::uint8_t* at, T v) noexcept {
+  std::memcpy(at, &v, sizeof v);
+  return at + sizeof v;
+}
+
+void write_target(std::uint8_t* at, const wire_ref& r) noexcept {
+  at = append(at, number(r.id.owner));
+  at = append(at, r.id.slot);
+  at = append(at, r.id.generation);
+  at = append(at, r.credit);
+  append(at, number(r.lender));
+}
+
+} // namespace
+
+bool wire_writer::put_reference(const wire_ref& r) noexcept {
+  std::uint8_t* p = room(1 + target_bytes);
+  if (p == nullptr) return false;
+  *p = static_cast<std::uint8_t>(wire_tag::reference);
+  write_target(p + 1, r);
+  return true;
+}
+
+bool wire_writer::put_target(const wire_ref& r) noexcept {
+  std::uint8_t* p = room(target_bytes);
+  if (p != nullptr) write_target(p, r);
+  return p != nullptr;
 }
 
 void wire_writer::put_error(const error& e) noexcept {

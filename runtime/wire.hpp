@@ -119,7 +119,11 @@ public:
       put_text(s);
     }
   }
-  void put_reference(const wire_ref& r) noexcept;
+  /// All of it or nothing: false when memory is out. Whoever took credit from a table writes it with
+  /// runtime/references.hpp, which puts it back then.
+  bool put_reference(const wire_ref& r) noexcept;
+  /// The same without a tag, as the target of an invoke stands.
+  bool put_target(const wire_ref& r) noexcept;
   void put_interpreter(interpreter_id id) noexcept { put_tagged(wire_tag::interpreter, number(id)); }
   void put_connection(std::uint64_t connection) noexcept { put_tagged(wire_tag::connection, connection); }
   /// The fields of an error, without a tag.

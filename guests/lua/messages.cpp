@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "guests/lua/state.hpp"
+#include "runtime/references.hpp"
 
 namespace Atoll {
 
@@ -11,7 +12,7 @@ void write_head(wire_writer& w, const outgoing& m, import_table& imports) {
   if (m.kind != record_kind::send) w.put_u64(m.call);
   if (m.kind == record_kind::invoke) {
     w.put_u8(static_cast<std::uint8_t>(m.op));
-    put_target(w, imports.give_target(m.via));
+    put_imported_target(w, imports, m.via); // a failed writer is found by encode()
   }
   w.put_text(m.text);
 }

@@ -37,8 +37,8 @@ bool enter(lua_State* L, int exported, int index, guest_word word) {
 
 } // namespace
 
-bool lua_guest::export_object(lua_State* L, int index, wire_ref& ref) {
-  if (lua_checkstack(L, 6) == 0) return false;
+std::optional<export_table::slot_index> lua_guest::export_object(lua_State* L, int index) {
+  if (lua_checkstack(L, 6) == 0) return std::nullopt;
   lua_rawgeti(L, LUA_REGISTRYINDEX, exported);
   lua_pushvalue(L, index);
   lua_rawget(L, -2);
@@ -50,12 +50,11 @@ bool lua_guest::export_object(lua_State* L, int index, wire_ref& ref) {
       free_words_.push_back(slots_.size());
     }
     word = free_words_.back();
-    if (!enter(L, exported, index, word)) return false;
+    if (!enter(L, exported, index, word)) return std::nullopt;
     free_words_.pop_back();
     slots_[word - 1] = out.exports().add(word);
   }
-  ref = out.exports().mint(slots_[word - 1]);
-  return true;
+  return slots_[word - 1];
 }
 
 void lua_guest::drop(guest_word object) {

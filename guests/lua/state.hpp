@@ -139,8 +139,9 @@ public:
   void moving_done(bool sent);
 
   // -- references: proxies.cpp ------------------------------------------------------------------------------------
-  /// The wire reference of an object of this interpreter's own, entered if need be; false: out of memory.
-  bool export_object(lua_State* L, int index, wire_ref& ref);
+  /// The export slot of an object of this interpreter's own, entered if need be; nothing: out of memory. The caller
+  /// sends it at once (put_exported), or it stays for ever.
+  std::optional<export_table::slot_index> export_object(lua_State* L, int index);
   /// Raises. Pushes what a reference in the message under way stands for.
   void push_reference(lua_State* L, const wire_ref& ref);
   void push_exported(lua_State* L, guest_word object) { push_anchored(L, exported, static_cast<lua_Integer>(object)); }

@@ -53,7 +53,7 @@ send_status send(probe& p, interpreter_id to, std::string_view name) {
 
 /// Passes a held reference on.
 send_status pass_on(probe& p, std::size_t held, interpreter_id to, std::string_view name = "keep") {
-  open_send(p, to, name).put_reference(p.outside().imports().give(p.held.at(held)));
+  put_imported(open_send(p, to, name), p.outside().imports(), p.held.at(held));
   const send_status sent = p.outside().commit();
   if (sent > send_status::crowded) p.outside().rollback();
   return sent;
@@ -179,7 +179,7 @@ TEST_CASE("shell: a spawn whose arguments cannot cross never happened") {
     const auto child = p.outside().spawn(
         {.language = "probe"}, {},
         [&p](wire_writer& w) {
-          w.put_reference(p.outside().imports().give(p.held[0]));
+          put_imported(w, p.outside().imports(), p.held[0]);
           return false;
         },
         p.await([](const outcome&) { FAIL("nobody waits"); }));
@@ -390,7 +390,7 @@ TEST_CASE("shell: a message that was taken back gives its reference back") {
   v.in(a, [&](probe& p) { send_own(p, 1, b); });
   v.in(b, [&](probe& p) {
     for (int i = 0; i < 20; ++i) {
-      open_send(p, a, "keep").put_reference(p.outside().imports().give(p.held[0]));
+      put_imported(open_send(p, a, "keep"), p.outside().imports(), p.held[0]);
       p.outside().rollback();
     }
     CHECK(p.outside().imports().loans_of(p.held[0]) == 0);
@@ -416,7 +416,7 @@ TEST_CASE("shell: an object is called by its holder, and is let go when the hold
       wire_writer& w = p.outside().open_message(a, record_kind::invoke);
       w.put_u64(p.outside().open_call(p.await([&](const outcome& o) { CHECK(o.what == outcome::kind::values); })));
       w.put_u8(0);
-      put_target(w, p.outside().imports().give_target(p.held[0]));
+      put_imported_target(w, p.outside().imports(), p.held[0]);
       w.put_text("poke");
       p.outside().commit();
     }
@@ -436,7 +436,7 @@ TEST_CASE("shell: a call on an object the owner no longer knows fails with refer
     wire_writer& w = p.outside().open_message(a, record_kind::invoke);
     w.put_u64(p.outside().open_call(p.await([&](const outcome& o) { code = o.failure->code; })));
     w.put_u8(0);
-    put_target(w, {{a, 17, 1}, 1, {}});
+    w.put_target({{a, 17, 1}, 1, {}});
     w.put_text("poke");
     p.put_own(w, 7);
     p.outside().commit();

@@ -137,7 +137,7 @@ TEST_CASE("disposal: an invoke returns its target's credit too, and is answered 
     wire_writer& w = s.open(record_kind::invoke);
     w.put_u64(call);
     w.put_u8(0);
-    put_target(w, s.credit(1, 7));
+    w.put_target(s.credit(1, 7));
     w.put_text("method");
     w.put_reference(s.credit(2, 8));
     s.unread();
@@ -151,7 +151,7 @@ TEST_CASE("disposal: an invoke on a borrowed target returns the loan") {
   wire_writer& w = s.open(record_kind::invoke);
   w.put_u64(0);
   w.put_u8(0);
-  put_target(w, s.loan());
+  w.put_target(s.loan());
   w.put_text("method");
   s.unread();
   CHECK(s.loans_back() == 1);

@@ -42,6 +42,7 @@ wire_writer& fake_interpreter::open_message(interpreter_id to, record_kind kind)
 send_status fake_interpreter::commit() {
   const auto request = requests_.find(replying_);
   if (replying_ != no_request && request == requests_.end()) std::abort();
+  if (writer_.failed()) return send_status::no_memory;
   close_record(writer_, 0);
   fake_interpreter* to = world_.at(to_);
   if (to == nullptr || to->state == "gone") {

@@ -5,7 +5,9 @@
 // Threads: one.
 #pragma once
 
+#include <algorithm>
 #include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,13 +23,22 @@ public:
   std::string take() const { return bytes_.substr(0, size()); }
   void reset() { truncate(0); }
 
+  /// How many bytes fit in messages opened from now on.
+  void limit(std::size_t bytes) {
+    limit_ = bytes;
+    if (bytes_.size() > bytes) bytes_.resize(bytes);
+    set_buffer(reinterpret_cast<std::uint8_t*>(bytes_.data()), 0, bytes_.size());
+  }
+
 private:
   bool grow(std::size_t n) noexcept override {
     const std::size_t used = size();
-    bytes_.resize((used + n) * 2 + 64);
+    if (n > limit_ - used) return false;
+    bytes_.resize(std::min(limit_, (used + n) * 2 + 64));
     set_buffer(reinterpret_cast<std::uint8_t*>(bytes_.data()), used, bytes_.size());
     return true;
   }
+  std::size_t limit_ = std::numeric_limits<std::size_t>::max();
   std::string bytes_;
 };
 
@@ -50,6 +61,12 @@ public:
   std::string down_reason;
   error down_error;
   std::unique_ptr<guest> program;
+  /// From now on this many bytes fit in a message.
+  void limit_messages(std::size_t bytes) { writer_.limit(bytes); }
+  /// Sends what the import table has for others.
+  void flush_protocol();
+  /// Lets the guest drop the objects whose credit is home.
+  void drop_due();
 
   // -- host --
   interpreter_id id() const noexcept override { return id_; }
@@ -114,8 +131,6 @@ private:
   };
   void handle(interpreter_id from, const std::string& bytes);
   void deliver(record_kind kind, interpreter_id from, wire_reader in);
-  void flush_protocol();
-  void drop_due();
 
   fake_world& world_;
   interpreter_id id_;

@@ -128,6 +128,51 @@ TEST_CASE("references in a refused message, in unread results and in undecodable
   CHECK(main.exports().live() == 0);
 }
 
+TEST_CASE("wherever memory for a message runs out, no credit and no object is lost") {
+  bool all_sent = false;
+  for (std::size_t limit = 40; limit < 300; ++limit) {
+    fake_world world(make_lua_guest);
+    auto& main = world.run(std::string("local atoll = require 'atoll'; log = atoll.log.info\n") + counter + R"lua(
+      local c = w:call("make")
+      return {
+        try = function()
+          local mine = atoll.ref({})
+          local ok, e = pcall(atoll.send, c, "add", c, c, mine, {c, mine})
+          log(ok and "sent" or e.code)
+          ok, e = pcall(atoll.send, w, "is_one", mine, c)
+          log(ok and "sent" or e.code)
+        end,
+        forget = function() c = nil; for _ = 1, 3 do collectgarbage() end end,
+      })lua");
+    const auto deliver = [&](std::string_view function) {
+      incoming message;
+      message.kind = record_kind::send;
+      message.name = function;
+      main.program->deliver(message);
+    };
+    main.limit_messages(limit);
+    deliver("try");
+    main.limit_messages(std::numeric_limits<std::size_t>::max());
+    const std::string said = testing::lines(main);
+    all_sent = said == "sent\nsent\n";
+    CAPTURE(limit);
+    CHECK((all_sent || said == "out_of_memory\nsent\n" || said == "out_of_memory\nout_of_memory\n"));
+    world.settle();
+    world[2].program->drop_imports();
+    world[2].imports().drop_all_uses();
+    deliver("forget");
+    world[2].flush_protocol();
+    main.flush_protocol();
+    world.settle();
+    main.drop_due();
+    CHECK(main.exports().live() == 0);
+    CHECK(main.exports().added() == main.exports().released());
+    CHECK(main.imports().size() == 0);
+    CHECK(world[2].exports().minted() == world[2].exports().returned());
+  }
+  CHECK(all_sent);
+}
+
 TEST_CASE("after drop_imports proxies answer reference_released, and give nothing back") {
   fake_world world(make_lua_guest);
   auto& main = world.run(std::string("local atoll = require 'atoll'; log = atoll.log.info\n") + counter + R"lua(

@@ -12,6 +12,7 @@
 
 #include "guests/native/factory.hpp"
 #include "guests/native/native_guest.hpp"
+#include "runtime/references.hpp"
 #include "tests/runtime/wire_buffer.hpp"
 
 namespace Atoll::testing {
@@ -267,11 +268,11 @@ private:
     explicit peer_codec(native_pair& p) : self(p) {}
     bool put(wire_writer& out, const reference& r) override {
       if (const auto* own = r.as<exported_holder>()) {
-        out.put_reference(self.exports_.mint(own->slot));
+        put_exported(out, self.exports_, own->slot);
         return true;
       }
       const auto* held = r.as<peer_holder>();
-      if (held != nullptr) out.put_reference(self.imports_.give(held->index));
+      if (held != nullptr) put_imported(out, self.imports_, held->index);
       return held != nullptr;
     }
     reference get(const wire_ref& r) override {
