@@ -26,7 +26,7 @@ enum class record_kind : std::uint8_t {
   reply,       // u64 call, values
   reply_error, // u64 call, error
   // The reference protocol (ARCHITECTURE.md, "A reference's life").
-  decref,         // u32 n, then n times: u32 slot, u32 generation, u32 credit
+  decref,         // u32 n, then n times: u32 slot, u32 generation, u32 credit, u32 count (decref_run)
   credit_request, // object id
   credit_grant,   // object id, u32 credit
   loan_return,    // object id, u32 loans

@@ -5,6 +5,7 @@ namespace Atoll {
 namespace {
 
 constexpr std::size_t target_bytes = 28;
+constexpr std::size_t decref_bytes = 16;
 
 template <class T>
 std::uint8_t* append(std::uint8_t* at, T v) noexcept {
@@ -36,6 +37,17 @@ bool wire_writer::put_target(const wire_ref& r) noexcept {
   return p != nullptr;
 }
 
+void wire_writer::put_decrefs(const decref_run* runs, std::size_t n) noexcept {
+  std::uint8_t* p = room(n * decref_bytes);
+  if (p == nullptr) return;
+  for (std::size_t i = 0; i < n; ++i) {
+    p = append(p, runs[i].slot);
+    p = append(p, runs[i].generation);
+    p = append(p, runs[i].credit);
+    p = append(p, runs[i].count);
+  }
+}
+
 void wire_writer::put_error(const error& e) noexcept {
   put_u8(static_cast<std::uint8_t>(e.code));
   put_text(e.message);
@@ -59,6 +71,16 @@ wire_ref wire_reader::get_reference() noexcept {
   r.credit = get_u32();
   r.lender = interpreter_id{get_u64()};
   return r;
+}
+
+decref_run wire_reader::get_decrefs(interpreter_id owner) noexcept {
+  decref_run run;
+  run.owner = owner;
+  run.slot = get_u32();
+  run.generation = get_u32();
+  run.credit = get_u32();
+  run.count = get_u32();
+  return run;
 }
 
 error wire_reader::get_error() {

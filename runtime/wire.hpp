@@ -52,6 +52,29 @@ struct wire_ref {
   interpreter_id lender{};
 };
 
+/// What a holder gives back: the same credit for each of `count` objects in neighbouring slots of one generation. Objects
+/// that were exported together are mostly dropped together, so a million of them is often one run.
+struct decref_run {
+  interpreter_id owner{};
+  std::uint32_t slot = 0; // the first one's
+  std::uint32_t generation = 0;
+  std::uint32_t credit = 0; // for each
+  std::uint32_t count = 0;
+
+  /// Takes the object in, if it lies at either end of this run.
+  bool extend(const object_id& id, std::uint32_t each) noexcept {
+    if (id.owner != owner || id.generation != generation || each != credit) return false;
+    if (id.slot == slot + count) {
+      ++count;
+      return true;
+    }
+    if (id.slot + 1 != slot) return false;
+    slot = id.slot;
+    ++count;
+    return true;
+  }
+};
+
 /// Appends to a growable buffer. Derive from it to say where the bytes come from.
 class wire_writer {
 public:
@@ -128,6 +151,8 @@ public:
   void put_connection(std::uint64_t connection) noexcept { put_tagged(wire_tag::connection, connection); }
   /// The fields of an error, without a tag.
   void put_error(const error& e) noexcept;
+  /// `n` runs, without their owner: it is the receiver.
+  void put_decrefs(const decref_run* runs, std::size_t n) noexcept;
 
 protected:
   wire_writer() = default;
@@ -209,7 +234,8 @@ public:
   std::string_view get_text() noexcept { return get_bytes(get_u32()); }
   object_id get_object_id() noexcept;
   wire_ref get_reference() noexcept; // behind its tag
-  error get_error();                 // without a tag
+  decref_run get_decrefs(interpreter_id owner) noexcept;
+  error get_error(); // without a tag
 
 private:
   template <class T>

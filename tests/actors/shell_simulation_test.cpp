@@ -237,9 +237,9 @@ private:
       switch (r.kind) {
       case record_kind::decref:
         for (std::uint32_t n = r.body.get_u32(); n > 0; --n) {
-          const std::uint32_t slot = r.body.get_u32();
-          const std::uint32_t generation = r.body.get_u32();
-          all[{number(to), slot, generation}].credit += r.body.get_u32();
+          const decref_run run = r.body.get_decrefs(to);
+          for (std::uint32_t k = 0; k < run.count; ++k)
+            all[{number(to), run.slot + k, run.generation}].credit += run.credit;
         }
         break;
       case record_kind::credit_grant: {

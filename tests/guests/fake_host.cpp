@@ -266,9 +266,7 @@ void fake_interpreter::drop_due() {
 }
 
 void fake_interpreter::flush_protocol() {
-  std::vector<protocol_message> words;
-  words.swap(imports_.queue());
-  for (const protocol_message& w : words) {
+  for (const protocol_message& w : imports_.take_words()) {
     if (w.what != protocol_message::kind::decref) continue; // credit never runs low here
     open_message(w.to, record_kind::decref);
     put_object_id(writer_, w.id);

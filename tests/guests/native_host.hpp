@@ -287,7 +287,7 @@ private:
   };
 
   bool carry(import_table& from, export_table& owner, import_table& lender) {
-    const std::vector<protocol_message> queue = std::exchange(from.queue(), {});
+    const std::vector<protocol_message> queue = from.take_words();
     for (const protocol_message& m : queue) {
       switch (m.what) {
       case protocol_message::kind::decref: owner.take_back(m.id, m.count); break;
