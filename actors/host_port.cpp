@@ -34,9 +34,7 @@ bool imported::same_object(const reference_holder& other) const noexcept {
   return o != nullptr && o->port_ == port_ && o->id_ == id_;
 }
 
-std::string imported::describe() const {
-  return fmt::format("reference {}.{}.{}", number(id_.owner), id_.slot, id_.generation);
-}
+std::string imported::describe() const { return fmt::format("reference to {} {} of {}", type_, id_.slot, *owner_); }
 
 void call_job::abandon(const error& why) noexcept {
   if (port_) port_->give_up(call_, target_, why);
@@ -55,17 +53,33 @@ public:
   }
   reference get(const wire_ref& r) override {
     if (r.id.owner == host_interpreter) return {};
-    return reference(std::make_shared<imported>(port_.shared_from_this(), port_.imports_.receive(r), r.id));
+    const auto& owner = text_of(r.id.owner);
+    return reference(std::make_shared<imported>(port_.shared_from_this(), port_.imports_.receive(r), r.id,
+                                                port_.types_->name_of(r.type), owner));
   }
   void refuse_connection(std::uint64_t connection) override { port_.env_->where().close_connection(connection); }
 
 private:
+  /// "interpreter 2 'bank'"; references of one owner share it.
+  const std::shared_ptr<const std::string>& text_of(interpreter_id owner) {
+    if (text_ != nullptr && owner == owner_) return text_;
+    const auto info = port_.env_->where().look_up(owner);
+    text_ = std::make_shared<const std::string>(info && !info->name.empty()
+                                                    ? fmt::format("interpreter {} '{}'", number(owner), info->name)
+                                                    : fmt::format("interpreter {}", number(owner)));
+    owner_ = owner;
+    return text_;
+  }
+
   host_port& port_;
+  interpreter_id owner_{};
+  std::shared_ptr<const std::string> text_;
 };
 
 host_port::host_port(environment& env, const credit_policy& credit, std::size_t high_water)
     : box_(new inbox(host_interpreter, high_water)),
       env_(&env),
+      types_(env.where().types()),
       codec_(std::make_unique<codec>(*this)),
       imports_(host_interpreter, credit),
       outbox_(std::make_unique<outbox>(host_interpreter, env.where())) {}

@@ -2,12 +2,13 @@
 
 namespace Atoll {
 
-export_table::slot_index export_table::add(guest_word object) {
+export_table::slot_index export_table::add(guest_word object, type_id type) {
   const slot_index slot = free_ != none ? free_ : entries_.grow();
   entry& e = entries_[slot];
   if (slot == free_) free_ = e.next;
   e.out = 0;
   e.object = object;
+  e.type = type;
   e.used = true;
   ++added_;
   return slot;
@@ -18,7 +19,7 @@ wire_ref export_table::mint(slot_index slot) noexcept {
   if (e.out == 0) ++live_;
   e.out += policy_.grant;
   minted_ += policy_.grant;
-  return {{owner_, slot, e.generation}, policy_.grant, {}};
+  return {{owner_, slot, e.generation}, policy_.grant, {}, e.type};
 }
 
 std::uint32_t export_table::grant(const object_id& id) noexcept {

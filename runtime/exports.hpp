@@ -28,7 +28,7 @@ public:
   explicit export_table(interpreter_id owner, credit_policy policy = {}) noexcept : owner_(owner), policy_(policy) {}
 
   /// Enters an object. Its `out` is 0 until the first mint; the caller mints at once.
-  slot_index add(guest_word object);
+  slot_index add(guest_word object, type_id type = object_type);
 
   /// Rule 1: credit for one more occurrence of the object in a message.
   wire_ref mint(slot_index slot) noexcept;
@@ -69,6 +69,7 @@ public:
   /// Objects that entered the table, and that left it because all credit came home.
   std::uint64_t added() const noexcept { return added_; }
   std::uint64_t released() const noexcept { return released_; }
+  type_id type_of(slot_index slot) const noexcept { return entries_[slot].type; }
   std::uint64_t out(slot_index slot) const noexcept { return entries_[slot].out; }
   /// Memory for the entries.
   std::size_t bytes() const noexcept { return entries_.bytes(); }
@@ -90,6 +91,7 @@ private:
     guest_word object = 0;
     std::uint32_t generation = 1;
     slot_index next = none; // of the due, while it is due; of the free, while it is free
+    type_id type{};
     bool used = false;
     bool due = false; // stands in the list that begins with due_
   };

@@ -8,6 +8,7 @@ import_table::index import_table::receive(const wire_ref& ref) {
   index i = find(ref.id);
   if (i == none) i = insert(ref.id);
   entry& e = entries_[i];
+  e.type = ref.type;
   ++e.uses;
   if (ref.credit > 0) {
     pay_back(i);
@@ -28,7 +29,7 @@ wire_ref import_table::give(index i) {
   const std::uint32_t half = e.credit / 2;
   e.credit -= half;
   if (e.credit <= policy_.low) request_credit(e);
-  return {e.id, half, {}};
+  return {e.id, half, {}, e.type};
 }
 
 wire_ref import_table::give_target(index i) {
@@ -36,13 +37,13 @@ wire_ref import_table::give_target(index i) {
   if (e.pending || e.credit < 2) return lend(e);
   --e.credit;
   if (e.credit <= policy_.low) request_credit(e);
-  return {e.id, 1, {}};
+  return {e.id, 1, {}, e.type};
 }
 
 wire_ref import_table::lend(entry& e) {
   ++e.loans_out;
   if (!e.pending) request_credit(e);
-  return {e.id, 0, holder_};
+  return {e.id, 0, holder_, e.type};
 }
 
 void import_table::on_grant(const object_id& id, std::uint32_t credit) {

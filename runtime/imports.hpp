@@ -92,6 +92,8 @@ public:
 
   index find(const object_id& id) const noexcept;
   const object_id& id_of(index i) const noexcept { return entries_[i].id; }
+  /// What the owner said the object is.
+  type_id type_of(index i) const noexcept { return entries_[i].type; }
   std::uint32_t credit_of(index i) const noexcept { return entries_[i].credit; }
   std::uint32_t loans_of(index i) const noexcept { return entries_[i].loans_out; }
   bool pending(index i) const noexcept { return entries_[i].pending; }
@@ -138,6 +140,7 @@ private:
     std::uint32_t credit = 0;
     std::uint32_t uses = 0;
     std::uint32_t loans_out = 0;
+    type_id type{};
     bool used : 1 = false;
     bool pending : 1 = false;   // borrowed: no credit of its own yet; its lender stands in lenders_
     bool requested : 1 = false; // asked for credit, not answered yet

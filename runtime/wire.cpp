@@ -4,7 +4,7 @@ namespace Atoll {
 
 namespace {
 
-constexpr std::size_t target_bytes = 28;
+constexpr std::size_t target_bytes = 30;
 constexpr std::size_t decref_bytes = 16;
 
 template <class T>
@@ -18,7 +18,8 @@ void write_target(std::uint8_t* at, const wire_ref& r) noexcept {
   at = append(at, r.id.slot);
   at = append(at, r.id.generation);
   at = append(at, r.credit);
-  append(at, number(r.lender));
+  at = append(at, number(r.lender));
+  append(at, r.type);
 }
 
 } // namespace
@@ -70,6 +71,7 @@ wire_ref wire_reader::get_reference() noexcept {
   r.id = get_object_id();
   r.credit = get_u32();
   r.lender = interpreter_id{get_u64()};
+  r.type = type_id{get_u16()};
   return r;
 }
 

@@ -50,6 +50,7 @@ struct wire_ref {
   object_id id;
   std::uint32_t credit = 0;
   interpreter_id lender{};
+  type_id type{}; // of the object: to tell, not to trust
 };
 
 /// What a holder gives back: the same credit for each of `count` objects in neighbouring slots of one generation. Objects
@@ -217,6 +218,7 @@ public:
   }
 
   std::uint8_t get_u8() noexcept { return get_raw<std::uint8_t>(); }
+  std::uint16_t get_u16() noexcept { return get_raw<std::uint16_t>(); }
   std::uint32_t get_u32() noexcept { return get_raw<std::uint32_t>(); }
   std::uint64_t get_u64() noexcept { return get_raw<std::uint64_t>(); }
   std::int32_t get_i32() noexcept { return get_raw<std::int32_t>(); }

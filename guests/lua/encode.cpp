@@ -206,7 +206,10 @@ namespace Atoll {
 bool encoder::proxy(int index) {
   const auto& p = *static_cast<const struct proxy*>(lua_touserdata(L_, index));
   if (plain_) return refuse("is a reference");
-  if (!p.held || g_.imports_over) return refuse("is a reference that was released", errc::reference_released);
+  if (!p.held || g_.imports_over) {
+    g_.scratch = fmt::format("is a reference to {} that was released", g_.object_text(p.id, p.type));
+    return refuse(g_.scratch.c_str(), errc::reference_released);
+  }
   if (!put_imported(w_, g_.out.imports(), p.import)) return refuse("does not fit: no memory", errc::out_of_memory);
   return true;
 }

@@ -20,12 +20,27 @@ result<void> committed(send_status status, interpreter_id to) {
 
 } // namespace
 
+std::string foreign_ref::describe() const {
+  if (!*this) return "released reference";
+  const host& outside = space_->outside;
+  const auto owner = outside.look_up(id().owner);
+  return fmt::format("reference to {} {} of interpreter {}{}", outside.type_name(space_->table.type_of(import_)),
+                     id().slot, number(id().owner),
+                     owner && !owner->name.empty() ? fmt::format(" '{}'", owner->name) : "");
+}
+
+type_id native_codec::type_of(const object_class& cls) {
+  if (&cls == last_class_) return last_type_;
+  last_class_ = &cls;
+  return last_type_ = host_.type_named(cls.name);
+}
+
 bool native_codec::put(wire_writer& out, const reference& r) {
   if (out.failed()) return true;
   if (const auto* own = r.as<own_holder>()) {
     object& o = own->held();
     if (o.export_slot == object::not_exported) {
-      o.export_slot = host_.exports().add(word_of(o));
+      o.export_slot = host_.exports().add(word_of(o), type_of(*o.cls));
       retain(o); // until native_guest::drop
     }
     put_exported(out, host_.exports(), o.export_slot);

@@ -114,6 +114,10 @@ void fake_interpreter::give_back(wire_reader values) {
   walk_values(values, take);
 }
 
+type_id fake_interpreter::type_named(std::string_view type) noexcept { return world_.types_.id_of(type); }
+
+std::string_view fake_interpreter::type_name(type_id type) const noexcept { return world_.types_.name_of(type); }
+
 time_point fake_interpreter::now() const noexcept { return world_.now_; }
 
 std::uint64_t fake_interpreter::set_timer(time_point when, guest_word token) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "channels/type_names.hpp"
 #include "runtime/host.hpp"
 
 namespace Atoll::testing {
@@ -84,6 +85,8 @@ public:
   void reply_error(request_id request, const error& why) override;
   std::optional<received> receive_reference(const wire_ref& ref) override;
   void give_back(wire_reader values) override;
+  type_id type_named(std::string_view type) noexcept override;
+  std::string_view type_name(type_id type) const noexcept override;
   time_point now() const noexcept override;
   std::uint64_t set_timer(time_point when, guest_word token) override;
   void cancel_timer(std::uint64_t number) override { timers_.erase(number); }
@@ -174,6 +177,7 @@ private:
   bool advance();
 
   maker make_;
+  type_names types_;
   time_point now_{std::chrono::seconds(1000)};
   std::vector<std::unique_ptr<fake_interpreter>> all_;
 };

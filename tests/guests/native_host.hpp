@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "channels/type_names.hpp"
 #include "guests/native/factory.hpp"
 #include "guests/native/native_guest.hpp"
 #include "runtime/references.hpp"
@@ -101,6 +102,8 @@ public:
     if (!object) return std::nullopt;
     return received{true, *object, import_table::none};
   }
+  type_id type_named(std::string_view type) noexcept override { return types_.id_of(type); }
+  std::string_view type_name(type_id type) const noexcept override { return types_.name_of(type); }
   void close_connection(std::uint64_t connection) override { closed_connections.push_back(connection); }
   void exited() override { has_exited = true; }
   void log(log_level, std::string_view text) override { logged.emplace_back(text); }
@@ -143,6 +146,7 @@ public:
 
 private:
   std::string name_ = "accounts";
+  type_names types_;
   heap heap_;
   credit_policy policy_{.grant = 4, .low = 1, .cap = 16};
   export_table exports_{interpreter_id{5}, policy_};
@@ -215,7 +219,9 @@ public:
   }
 
   /// An object of the peer's own, as it would pass it.
-  value own_object(guest_word word) { return reference(std::make_shared<exported_holder>(exports_.add(word))); }
+  value own_object(guest_word word) {
+    return reference(std::make_shared<exported_holder>(exports_.add(word, host.type_named("gadget"))));
+  }
   /// The peer's objects that others hold, and the objects of others that the peer holds.
   std::size_t held_by_native() const { return exports_.live(); }
   std::size_t held_by_peer() const { return imports_.size(); }

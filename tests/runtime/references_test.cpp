@@ -70,7 +70,7 @@ TEST_CASE("references: wherever memory runs out, an owner has out what its messa
     CAPTURE(limit);
     const carried in(w);
     CHECK(exports.out(slot) == 4 * static_cast<std::uint64_t>(written));
-    CHECK(in.credit == exports.out(slot) + (before >= 37 ? 1 : 0));
+    CHECK(in.credit == exports.out(slot) + (before >= 39 ? 1 : 0));
     CHECK(exports.take_due().has_value() == (written == 0));
   }
 }
