@@ -183,11 +183,15 @@ result<interpreter_id> core::create_as(interpreter_id id, const spawn_options& o
   const caf::actor made = caf::make_actor<interpreter_actor, caf::actor>(
       caf_->next_actor_id(), caf_->node(), caf_.get(), cfg, *this, shell_config, id, parent, own, language->second);
   actor_ptr self(static_cast<interpreter_actor*>(caf::actor_cast<caf::abstract_actor*>(made)));
-  if (!directory_.enter(id, own.name, parent, self->shell().shared_box()))
-    return fail(errc::name_taken, fmt::format("an interpreter named '{}' is running already", own.name));
+  {
+    // Before others can find it: who kills or stops it then finds it here.
+    const std::scoped_lock lock(mutex_);
+    living_.emplace(id, self);
+  }
+  if (directory_.enter(id, own.name, parent, self->shell().shared_box())) return id;
   const std::scoped_lock lock(mutex_);
-  living_.emplace(id, std::move(self));
-  return id;
+  living_.erase(id);
+  return fail(errc::name_taken, fmt::format("an interpreter named '{}' is running already", own.name));
 }
 
 core::actor_ptr core::find(interpreter_id id) const {

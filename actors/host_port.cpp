@@ -5,6 +5,7 @@
 #include "actors/interpreter_actor.hpp"
 #include "channels/disposal.hpp"
 #include "channels/protocol.hpp"
+#include "runtime/references.hpp"
 
 namespace Atoll {
 
@@ -33,9 +34,7 @@ bool imported::same_object(const reference_holder& other) const noexcept {
   return o != nullptr && o->port_ == port_ && o->id_ == id_;
 }
 
-std::string imported::describe() const {
-  return fmt::format("reference {}.{}.{}", number(id_.owner), id_.slot, id_.generation);
-}
+std::string imported::describe() const { return fmt::format("reference to {} {} of {}", type_, id_.slot, *owner_); }
 
 void call_job::abandon(const error& why) noexcept {
   if (port_) port_->give_up(call_, target_, why);
@@ -49,25 +48,38 @@ public:
   bool put(wire_writer& out, const reference& r) override {
     const auto* held = r.as<imported>();
     if (held == nullptr || held->port().get() != &port_) return false;
-    if (out.failed()) return true;
-    const wire_ref ref = port_.imports_.give(held->at());
-    out.put_reference(ref);
-    if (out.failed()) port_.put_back(ref); // it stands in no message: a rollback can't find it
+    put_imported(out, port_.imports_, held->at());
     return true;
   }
   reference get(const wire_ref& r) override {
     if (r.id.owner == host_interpreter) return {};
-    return reference(std::make_shared<imported>(port_.shared_from_this(), port_.imports_.receive(r), r.id));
+    const auto& owner = text_of(r.id.owner);
+    return reference(std::make_shared<imported>(port_.shared_from_this(), port_.imports_.receive(r), r.id,
+                                                port_.types_->name_of(r.type), owner));
   }
   void refuse_connection(std::uint64_t connection) override { port_.env_->where().close_connection(connection); }
 
 private:
+  /// "interpreter 2 'bank'"; references of one owner share it.
+  const std::shared_ptr<const std::string>& text_of(interpreter_id owner) {
+    if (text_ != nullptr && owner == owner_) return text_;
+    const auto info = port_.env_->where().look_up(owner);
+    text_ = std::make_shared<const std::string>(info && !info->name.empty()
+                                                    ? fmt::format("interpreter {} '{}'", number(owner), info->name)
+                                                    : fmt::format("interpreter {}", number(owner)));
+    owner_ = owner;
+    return text_;
+  }
+
   host_port& port_;
+  interpreter_id owner_{};
+  std::shared_ptr<const std::string> text_;
 };
 
 host_port::host_port(environment& env, const credit_policy& credit, std::size_t high_water)
     : box_(new inbox(host_interpreter, high_water)),
       env_(&env),
+      types_(env.where().types()),
       codec_(std::make_unique<codec>(*this)),
       imports_(host_interpreter, credit),
       outbox_(std::make_unique<outbox>(host_interpreter, env.where())) {}
@@ -142,18 +154,11 @@ host_port::answer_ptr host_port::call(interpreter_id to, std::string_view functi
   });
 }
 
-void host_port::put_target(wire_writer& w, const imported& target) {
-  if (w.failed()) return;
-  const wire_ref ref = imports_.give_target(target.at());
-  Atoll::put_target(w, ref);
-  if (w.failed()) put_back(ref);
-}
-
 host_port::answer_ptr host_port::invoke(const imported& target, invoke_op op, std::string_view method,
                                         const std::vector<value>& args) {
   return ask(target.id().owner, record_kind::invoke, [&](wire_writer& w) {
     w.put_u8(static_cast<std::uint8_t>(op));
-    put_target(w, target);
+    put_imported_target(w, imports_, target.at());
     w.put_text(method);
     return encode_values(w, *codec_, args);
   });
@@ -251,7 +256,7 @@ result<void> host_port::send(const imported& target, std::string_view method, co
   return send(target.id().owner, record_kind::invoke, [&](wire_writer& w) {
     w.put_u64(0);
     w.put_u8(static_cast<std::uint8_t>(invoke_op::method));
-    put_target(w, target);
+    put_imported_target(w, imports_, target.at());
     w.put_text(method);
     return encode_values(w, *codec_, args);
   });

@@ -37,8 +37,9 @@ class host_port;
 /// A host thread's hold on an object of some interpreter.
 class imported final : public reference_holder {
 public:
-  imported(std::shared_ptr<host_port> port, import_table::index at, object_id id) noexcept
-      : port_(std::move(port)), at_(at), id_(id) {}
+  imported(std::shared_ptr<host_port> port, import_table::index at, object_id id, std::string_view type,
+           std::shared_ptr<const std::string> owner) noexcept
+      : port_(std::move(port)), at_(at), id_(id), type_(type), owner_(std::move(owner)) {}
   ~imported() override;
 
   const std::shared_ptr<host_port>& port() const noexcept { return port_; }
@@ -51,6 +52,8 @@ private:
   std::shared_ptr<host_port> port_;
   import_table::index at_;
   object_id id_;
+  std::string_view type_; // in the table of names, which the port keeps
+  std::shared_ptr<const std::string> owner_;
 };
 
 /// A job that is a call of the host's: run() sends the answer as any interpreter does; nobody to run it is an answer too.
@@ -152,7 +155,6 @@ private:
   std::optional<error> refusal() const;
   result<send_status> put_message(interpreter_id to, record_kind kind, const body_function& body);
   void flush();
-  void put_target(wire_writer& w, const imported& target);
   void put_back(wire_ref ref);
   void work(news& out);
   void handle(wire_reader& records, interpreter_id from, news& out);
@@ -174,6 +176,7 @@ private:
 
   mutable std::mutex mutex_;
   environment* env_; // null: closed
+  const std::shared_ptr<type_names> types_;
   std::unique_ptr<codec> codec_;
   import_table imports_;
   std::unique_ptr<outbox> outbox_; // null: closed

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <shared_mutex>
 #include <string>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "channels/inbox.hpp"
+#include "channels/type_names.hpp"
 #include "runtime/host.hpp"
 
 namespace Atoll {
@@ -26,6 +28,9 @@ class directory {
 public:
   /// Closes TCP connections that were on their way to an interpreter that is gone; set once by the system.
   std::function<void(std::uint64_t connection)> close_connection = [](std::uint64_t) {};
+
+  /// The names of the types of exported objects.
+  const std::shared_ptr<type_names>& types() const noexcept { return types_; }
 
   interpreter_id next_id() noexcept { return interpreter_id{last_id_.fetch_add(1, std::memory_order_relaxed) + 1}; }
 
@@ -61,6 +66,7 @@ private:
   };
   static interpreter_info info(interpreter_id id, const entry& e) { return {id, e.name, e.parent, e.state}; }
 
+  const std::shared_ptr<type_names> types_ = std::make_shared<type_names>();
   mutable std::shared_mutex mutex_;
   std::unordered_map<interpreter_id, entry> living_;
   std::unordered_map<std::string, interpreter_id> names_;

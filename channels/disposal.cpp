@@ -47,9 +47,8 @@ void send_decref(const object_id& id, std::uint32_t credit, outbox& out) {
   if (credit == 0) return;
   wire_writer& w = out.open(id.owner, record_kind::decref);
   w.put_u32(1);
-  w.put_u32(id.slot);
-  w.put_u32(id.generation);
-  w.put_u32(credit);
+  const decref_run one{id.owner, id.slot, id.generation, credit, 1};
+  w.put_decrefs(&one, 1);
   finish(out);
 }
 

@@ -9,21 +9,29 @@ namespace Atoll {
 
 namespace {
 
-using words = std::vector<protocol_message>;
+// A holder that drops millions of objects in any order says so in several records.
+constexpr std::ptrdiff_t record_runs_max = 4096;
 
-void send_decrefs(words::iterator begin, words::iterator end, outbox& out) {
-  const auto by_owner = [](const protocol_message& a, const protocol_message& b) { return a.to < b.to; };
-  if (!std::is_sorted(begin, end, by_owner)) std::stable_sort(begin, end, by_owner);
-  for (auto i = begin; i != end;) {
-    const auto owner_end = std::find_if(i, end, [&](const protocol_message& w) { return w.to != i->to; });
-    wire_writer& w = out.open(i->to, record_kind::decref);
-    w.put_u32(static_cast<std::uint32_t>(owner_end - i));
-    for (; i != owner_end; ++i) {
-      w.put_u32(i->id.slot);
-      w.put_u32(i->id.generation);
-      w.put_u32(i->count);
-    }
+using runs = std::vector<decref_run>;
+
+/// One record for each owner. Runs that lie beside one another after sorting become one.
+void send_decrefs(runs& all, outbox& out) {
+  const auto by_owner = [](const decref_run& a, const decref_run& b) { return a.owner < b.owner; };
+  if (!std::is_sorted(all.begin(), all.end(), by_owner)) {
+    std::stable_sort(all.begin(), all.end(), by_owner);
+    auto last = all.begin();
+    for (auto i = last + 1; i != all.end(); ++i)
+      if (i->count > 1 || !last->extend({i->owner, i->slot, i->generation}, i->credit)) *++last = *i;
+    all.erase(last + 1, all.end());
+  }
+  for (auto i = all.begin(); i != all.end();) {
+    auto end = std::find_if(i, all.end(), [&](const decref_run& r) { return r.owner != i->owner; });
+    if (end - i > record_runs_max) end = i + record_runs_max;
+    wire_writer& w = out.open(i->owner, record_kind::decref);
+    w.put_u32(static_cast<std::uint32_t>(end - i));
+    w.put_decrefs(&*i, static_cast<std::size_t>(end - i));
     commit_word(out);
+    i = end;
   }
 }
 
@@ -44,24 +52,22 @@ bool commit_word(outbox& out) {
 }
 
 void send_protocol(import_table& imports, outbox& out, directory& where) {
-  words taken;
+  protocol_queue taken;
   // An answer of send_request() may queue more.
   while (imports.queued() > 0) {
     taken.clear();
-    taken.swap(imports.queue());
-    const auto decrefs_end = std::stable_partition(
-        taken.begin(), taken.end(), [](const protocol_message& w) { return w.what == protocol_message::kind::decref; });
-    send_decrefs(taken.begin(), decrefs_end, out);
-    for (auto i = decrefs_end; i != taken.end(); ++i) {
-      if (i->what == protocol_message::kind::credit_request) {
-        send_request(*i, imports, out);
+    std::swap(taken, imports.queue());
+    send_decrefs(taken.decrefs, out);
+    for (const protocol_message& word : taken.others) {
+      if (word.what == protocol_message::kind::credit_request) {
+        send_request(word, imports, out);
       } else {
-        return_loan(i->to, i->id, i->count, out, where);
+        return_loan(word.to, word.id, word.count, out, where);
       }
     }
   }
   taken.clear();
-  if (imports.queue().capacity() < taken.capacity()) imports.queue().swap(taken); // keep the room
+  imports.queue().keep_room(taken);
 }
 
 } // namespace Atoll

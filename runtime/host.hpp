@@ -104,6 +104,10 @@ public:
     import_table::index import = import_table::none;
   };
   virtual std::optional<received> receive_reference(const wire_ref& ref) = 0;
+  /// The number of a type's name, for export_table::add, and the name of a number (channels/type_names.hpp). Both take a
+  /// lock: for new exports and for texts.
+  virtual type_id type_named(std::string_view /*name*/) noexcept { return object_type; }
+  virtual std::string_view type_name(type_id) const noexcept { return "object"; }
   /// Values of a message that nobody will read: the references in them go home, connections close.
   virtual void give_back(wire_reader values) = 0;
 

@@ -34,6 +34,11 @@ struct object_id {
   friend auto operator<=>(const object_id&, const object_id&) = default;
 };
 
+/// Names an object's type (channels/type_names.hpp).
+enum class type_id : std::uint16_t {};
+/// Of objects nobody named a type for.
+inline constexpr type_id object_type{0};
+
 /// Names an open call of one caller; 0 stands for "no answer wanted".
 using call_id = std::uint64_t;
 

@@ -8,22 +8,19 @@ import_table::index import_table::receive(const wire_ref& ref) {
   index i = find(ref.id);
   if (i == none) i = insert(ref.id);
   entry& e = entries_[i];
+  e.type = ref.type;
   ++e.uses;
   if (ref.credit > 0) {
-    pay_back(e);
+    pay_back(i);
     add_credit(e, ref.credit);
   } else if (e.credit > 0 || e.pending || e.lost) {
-    queue_.push_back({protocol_message::kind::loan_return, 1, ref.lender, e.id});
+    queue_.add({protocol_message::kind::loan_return, 1, ref.lender, e.id});
   } else {
+    lenders_[i] = ref.lender;
     e.pending = true;
-    e.lender = ref.lender;
     request_credit(e);
   }
   return i;
-}
-
-void import_table::drop_use(index i) {
-  if (--entries_[i].uses == 0) settle(i);
 }
 
 wire_ref import_table::give(index i) {
@@ -32,7 +29,7 @@ wire_ref import_table::give(index i) {
   const std::uint32_t half = e.credit / 2;
   e.credit -= half;
   if (e.credit <= policy_.low) request_credit(e);
-  return {e.id, half, {}};
+  return {e.id, half, {}, e.type};
 }
 
 wire_ref import_table::give_target(index i) {
@@ -40,26 +37,26 @@ wire_ref import_table::give_target(index i) {
   if (e.pending || e.credit < 2) return lend(e);
   --e.credit;
   if (e.credit <= policy_.low) request_credit(e);
-  return {e.id, 1, {}};
+  return {e.id, 1, {}, e.type};
 }
 
 wire_ref import_table::lend(entry& e) {
   ++e.loans_out;
   if (!e.pending) request_credit(e);
-  return {e.id, 0, holder_};
+  return {e.id, 0, holder_, e.type};
 }
 
 void import_table::on_grant(const object_id& id, std::uint32_t credit) {
   const index i = find(id);
   if (i == none) {
     // Asked for, then let go before the answer: it goes straight home.
-    if (credit > 0) queue_.push_back({protocol_message::kind::decref, credit, id.owner, id});
+    if (credit > 0) queue_.add_decref(id, credit);
     return;
   }
   entry& e = entries_[i];
   e.requested = false;
   e.lost = credit == 0;
-  pay_back(e);
+  pay_back(i);
   add_credit(e, credit);
   if (e.uses == 0) settle(i);
 }
@@ -79,7 +76,7 @@ void import_table::drop_all_uses() {
     e.uses = 0;
     if (e.pending && e.loans_out == 0) {
       // Nobody leans on this borrowed entry any more. The grant still to come goes straight home (on_grant).
-      pay_back(e);
+      pay_back(i);
     }
     settle(i);
   }
@@ -91,7 +88,7 @@ std::vector<import_table::pinned> import_table::take_pinned() {
     entry& e = entries_[i];
     if (!e.used || e.loans_out == 0) continue;
     all.push_back({e.id, e.credit, e.loans_out, {}});
-    if (e.pending) all.back().owed.push_back(e.lender);
+    if (e.pending) all.back().owed.push_back(lenders_.at(i));
     erase(i);
   }
   return all;
@@ -101,13 +98,14 @@ void import_table::put_back(const wire_ref& ref) {
   if (ref.credit == 0) return on_loan_return(ref.id, 1);
   const index i = find(ref.id);
   if (i != none) return add_credit(entries_[i], ref.credit);
-  queue_.push_back({protocol_message::kind::decref, ref.credit, ref.id.owner, ref.id});
+  queue_.add_decref(ref.id, ref.credit);
 }
 
-void import_table::settle(index i) {
+// The whole path of letting go in one function: it is what dropping references in bulk costs.
+[[gnu::flatten]] void import_table::settle(index i) {
   entry& e = entries_[i];
   if (e.uses > 0 || e.loans_out > 0 || e.pending) return;
-  if (e.credit > 0) queue_.push_back({protocol_message::kind::decref, e.credit, e.id.owner, e.id});
+  if (e.credit > 0) queue_.add_decref(e.id, e.credit);
   ++releases_;
   erase(i);
 }
@@ -116,20 +114,22 @@ void import_table::add_credit(entry& e, std::uint32_t credit) {
   const std::uint64_t sum = std::uint64_t{e.credit} + credit;
   const std::uint64_t surplus = sum > policy_.cap ? std::max(sum / 2, sum - policy_.cap) : 0;
   e.credit = static_cast<std::uint32_t>(sum - surplus);
-  if (surplus > 0)
-    queue_.push_back({protocol_message::kind::decref, static_cast<std::uint32_t>(surplus), e.id.owner, e.id});
+  if (surplus > 0) queue_.add_decref(e.id, static_cast<std::uint32_t>(surplus));
 }
 
 void import_table::request_credit(entry& e) {
   if (e.requested || e.lost) return;
   e.requested = true;
-  queue_.push_back({protocol_message::kind::credit_request, 0, e.id.owner, e.id});
+  queue_.add({protocol_message::kind::credit_request, 0, e.id.owner, e.id});
 }
 
-void import_table::pay_back(entry& e) {
+void import_table::pay_back(index i) {
+  entry& e = entries_[i];
   if (!e.pending) return;
   e.pending = false;
-  queue_.push_back({protocol_message::kind::loan_return, 1, e.lender, e.id});
+  const auto lender = lenders_.find(i);
+  queue_.add({protocol_message::kind::loan_return, 1, lender->second, e.id});
+  lenders_.erase(lender);
 }
 
 import_table::index import_table::find(const object_id& id) const noexcept {
@@ -138,16 +138,12 @@ import_table::index import_table::find(const object_id& id) const noexcept {
 }
 
 import_table::index import_table::insert(const object_id& id) {
-  index i = free_;
-  if (i == none) {
-    i = static_cast<index>(entries_.size());
-    entries_.emplace_back();
-  } else {
-    free_ = entries_[i].next_free;
-  }
+  const index i = free_ != none ? free_ : entries_.grow();
   index_.set(id.owner, id.slot, i);
-  entries_[i].id = id;
-  entries_[i].used = true;
+  entry& e = entries_[i];
+  if (i == free_) free_ = e.id.slot;
+  e.id = id;
+  e.used = true;
   ++live_;
   return i;
 }
@@ -155,10 +151,30 @@ import_table::index import_table::insert(const object_id& id) {
 void import_table::erase(index i) {
   entry& e = entries_[i];
   index_.clear(e.id.owner, e.id.slot, i);
+  if (e.pending) lenders_.erase(i);
   e = entry{};
-  e.next_free = free_;
+  e.id.slot = free_;
   free_ = i;
   --live_;
+}
+
+std::vector<protocol_message> import_table::words() const {
+  std::vector<protocol_message> all;
+  for (const decref_run& run : queue_.decrefs)
+    for (std::uint32_t k = 0; k < run.count; ++k)
+      all.push_back({protocol_message::kind::decref, run.credit, run.owner, {run.owner, run.slot + k, run.generation}});
+  all.insert(all.end(), queue_.others.begin(), queue_.others.end());
+  return all;
+}
+
+std::vector<protocol_message> import_table::take_words() {
+  std::vector<protocol_message> all = words();
+  queue_.clear();
+  return all;
+}
+
+std::size_t import_table::bytes() const noexcept {
+  return entries_.bytes() + index_.bytes() + lenders_.size() * (sizeof(index) + sizeof(interpreter_id) + sizeof(void*));
 }
 
 } // namespace Atoll

@@ -18,22 +18,50 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "runtime/credit.hpp"
 #include "runtime/import_index.hpp"
+#include "runtime/paged_array.hpp"
 #include "runtime/wire.hpp"
 
 namespace Atoll {
 
-/// One word of the protocol on its way out. Decrefs are merged per owner when they are sent.
+/// One word of the protocol on its way out.
 struct protocol_message {
   enum class kind : std::uint8_t { decref, credit_request, loan_return };
   kind what{};
   std::uint32_t count = 0; // decref: credit; loan_return: loans
   interpreter_id to{};     // the owner, or the lender
   object_id id;
+};
+
+/// What waits to be sent: decrefs in runs, the rest word by word.
+struct protocol_queue {
+  std::vector<decref_run> decrefs;
+  std::vector<protocol_message> others;
+  std::size_t words = 0; // objects in decrefs, and others
+
+  void add_decref(const object_id& id, std::uint32_t credit) {
+    if (decrefs.empty() || !decrefs.back().extend(id, credit))
+      decrefs.push_back({id.owner, id.slot, id.generation, credit, 1});
+    ++words;
+  }
+  void add(const protocol_message& word) {
+    others.push_back(word);
+    ++words;
+  }
+  /// Takes over the memory of an empty queue, to fill it again without growing.
+  void keep_room(protocol_queue& from) noexcept {
+    if (decrefs.empty()) decrefs.swap(from.decrefs);
+    if (others.empty()) others.swap(from.others);
+  }
+  void clear() noexcept {
+    decrefs.clear();
+    others.clear();
+    words = 0;
+  }
 };
 
 class import_table {
@@ -48,7 +76,9 @@ public:
 
   void add_use(index i) noexcept { ++entries_[i].uses; }
   /// Rule 6: one local use is over; with the last one the entry settles.
-  void drop_use(index i);
+  void drop_use(index i) {
+    if (--entries_[i].uses == 0) settle(i);
+  }
 
   /// Rules 2 to 4: credit, or a loan, for an occurrence of this reference in a message to another holder.
   wire_ref give(index i);
@@ -62,16 +92,18 @@ public:
 
   index find(const object_id& id) const noexcept;
   const object_id& id_of(index i) const noexcept { return entries_[i].id; }
+  /// What the owner said the object is.
+  type_id type_of(index i) const noexcept { return entries_[i].type; }
   std::uint32_t credit_of(index i) const noexcept { return entries_[i].credit; }
   std::uint32_t loans_of(index i) const noexcept { return entries_[i].loans_out; }
   bool pending(index i) const noexcept { return entries_[i].pending; }
 
-  /// The guest's word for an entry (its proxy), 0 when it has none. Reset when the entry is freed.
-  guest_word& word(index i) noexcept { return entries_[i].word; }
-
   /// What waits to be sent. The shell takes it at the end of a turn, or when queued() grows large.
-  std::size_t queued() const noexcept { return queue_.size(); }
-  std::vector<protocol_message>& queue() noexcept { return queue_; }
+  std::size_t queued() const noexcept { return queue_.words; }
+  protocol_queue& queue() noexcept { return queue_; }
+  /// The queue word by word, decrefs first: for audits and tests.
+  std::vector<protocol_message> words() const;
+  std::vector<protocol_message> take_words();
 
   /// Rule 9: every use is over, at once; for interpreters whose guest is closed.
   void drop_all_uses();
@@ -91,28 +123,30 @@ public:
 
   std::size_t size() const noexcept { return live_; }
   std::uint64_t releases() const noexcept { return releases_; }
+  /// Memory for the entries and for finding them.
+  std::size_t bytes() const noexcept;
 
   /// Calls f(object_id, credit, loans_out) for every entry.
   template <class F>
   void for_each(F&& f) const {
-    for (const entry& e : entries_)
-      if (e.used) f(e.id, e.credit, e.loans_out);
+    for (index i = 0; i < entries_.size(); ++i)
+      if (const entry& e = entries_[i]; e.used) f(e.id, e.credit, e.loans_out);
   }
 
 private:
+  // Two to a cache line: there may be millions.
   struct entry {
-    object_id id;
+    object_id id; // slot: the next free entry, while this one is free
     std::uint32_t credit = 0;
-    std::uint32_t loans_out = 0;
     std::uint32_t uses = 0;
-    index next_free = none;
-    bool used = false;
-    bool pending = false;   // borrowed: no credit of its own yet
-    bool requested = false; // asked for credit, not answered yet
-    guest_word word = 0;
-    bool lost = false;       // the owner is gone: there is no credit to have, and nothing to keep alive
-    interpreter_id lender{}; // while pending: whose loan keeps the object alive
+    std::uint32_t loans_out = 0;
+    type_id type{};
+    bool used : 1 = false;
+    bool pending : 1 = false;   // borrowed: no credit of its own yet; its lender stands in lenders_
+    bool requested : 1 = false; // asked for credit, not answered yet
+    bool lost : 1 = false;      // the owner is gone: there is no credit to have, and nothing to keep alive
   };
+  static_assert(sizeof(entry) == 32);
 
   index insert(const object_id& id);
   void erase(index i);
@@ -121,16 +155,17 @@ private:
   /// Rule 10: what would lift the entry over policy.cap goes home, half of all at least.
   void add_credit(entry& e, std::uint32_t credit);
   void request_credit(entry& e);
-  void pay_back(entry& e);
+  void pay_back(index i);
 
   interpreter_id holder_;
   credit_policy policy_;
-  std::vector<entry> entries_;
+  paged_array<entry> entries_;
+  std::unordered_map<index, interpreter_id> lenders_; // of pending entries: whose loan keeps the object alive
   index free_ = none;
   std::size_t live_ = 0;
   std::uint64_t releases_ = 0;
   import_index index_;
-  std::vector<protocol_message> queue_;
+  protocol_queue queue_;
 };
 
 } // namespace Atoll

@@ -26,7 +26,7 @@ enum class record_kind : std::uint8_t {
   reply,       // u64 call, values
   reply_error, // u64 call, error
   // The reference protocol (ARCHITECTURE.md, "A reference's life").
-  decref,         // u32 n, then n times: u32 slot, u32 generation, u32 credit
+  decref,         // u32 n, then n times: u32 slot, u32 generation, u32 credit, u32 count (decref_run)
   credit_request, // object id
   credit_grant,   // object id, u32 credit
   loan_return,    // object id, u32 loans
@@ -93,13 +93,6 @@ inline void put_object_id(wire_writer& w, const object_id& id) noexcept {
 
 /// Figures by name, as a table value; whole numbers become integers.
 void put_figures(wire_writer& w, const std::vector<std::pair<std::string, double>>& figures);
-
-/// A wire reference without its tag, as an invoke's target stands.
-inline void put_target(wire_writer& w, const wire_ref& r) noexcept {
-  put_object_id(w, r.id);
-  w.put_u32(r.credit);
-  w.put_u64(number(r.lender));
-}
 
 /// What a walk over a record meets that somebody waits for.
 class record_visitor : public wire_visitor {

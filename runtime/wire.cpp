@@ -2,13 +2,51 @@
 
 namespace Atoll {
 
-void wire_writer::put_reference(const wire_ref& r) noexcept {
-  put_tag(wire_tag::reference);
-  put_u64(number(r.id.owner));
-  put_u32(r.id.slot);
-  put_u32(r.id.generation);
-  put_u32(r.credit);
-  put_u64(number(r.lender));
+namespace {
+
+constexpr std::size_t target_bytes = 30;
+constexpr std::size_t decref_bytes = 16;
+
+template <class T>
+std::uint8_t* append(std::uint8_t* at, T v) noexcept {
+  std::memcpy(at, &v, sizeof v);
+  return at + sizeof v;
+}
+
+void write_target(std::uint8_t* at, const wire_ref& r) noexcept {
+  at = append(at, number(r.id.owner));
+  at = append(at, r.id.slot);
+  at = append(at, r.id.generation);
+  at = append(at, r.credit);
+  at = append(at, number(r.lender));
+  append(at, r.type);
+}
+
+} // namespace
+
+bool wire_writer::put_reference(const wire_ref& r) noexcept {
+  std::uint8_t* p = room(1 + target_bytes);
+  if (p == nullptr) return false;
+  *p = static_cast<std::uint8_t>(wire_tag::reference);
+  write_target(p + 1, r);
+  return true;
+}
+
+bool wire_writer::put_target(const wire_ref& r) noexcept {
+  std::uint8_t* p = room(target_bytes);
+  if (p != nullptr) write_target(p, r);
+  return p != nullptr;
+}
+
+void wire_writer::put_decrefs(const decref_run* runs, std::size_t n) noexcept {
+  std::uint8_t* p = room(n * decref_bytes);
+  if (p == nullptr) return;
+  for (std::size_t i = 0; i < n; ++i) {
+    p = append(p, runs[i].slot);
+    p = append(p, runs[i].generation);
+    p = append(p, runs[i].credit);
+    p = append(p, runs[i].count);
+  }
 }
 
 void wire_writer::put_error(const error& e) noexcept {
@@ -33,7 +71,18 @@ wire_ref wire_reader::get_reference() noexcept {
   r.id = get_object_id();
   r.credit = get_u32();
   r.lender = interpreter_id{get_u64()};
+  r.type = type_id{get_u16()};
   return r;
+}
+
+decref_run wire_reader::get_decrefs(interpreter_id owner) noexcept {
+  decref_run run;
+  run.owner = owner;
+  run.slot = get_u32();
+  run.generation = get_u32();
+  run.credit = get_u32();
+  run.count = get_u32();
+  return run;
 }
 
 error wire_reader::get_error() {

@@ -50,6 +50,30 @@ struct wire_ref {
   object_id id;
   std::uint32_t credit = 0;
   interpreter_id lender{};
+  type_id type{}; // of the object: to tell, not to trust
+};
+
+/// What a holder gives back: the same credit for each of `count` objects in neighbouring slots of one generation. Objects
+/// that were exported together are mostly dropped together, so a million of them is often one run.
+struct decref_run {
+  interpreter_id owner{};
+  std::uint32_t slot = 0; // the first one's
+  std::uint32_t generation = 0;
+  std::uint32_t credit = 0; // for each
+  std::uint32_t count = 0;
+
+  /// Takes the object in, if it lies at either end of this run.
+  bool extend(const object_id& id, std::uint32_t each) noexcept {
+    if (id.owner != owner || id.generation != generation || each != credit) return false;
+    if (id.slot == slot + count) {
+      ++count;
+      return true;
+    }
+    if (id.slot + 1 != slot) return false;
+    slot = id.slot;
+    ++count;
+    return true;
+  }
 };
 
 /// Appends to a growable buffer. Derive from it to say where the bytes come from.
@@ -119,11 +143,17 @@ public:
       put_text(s);
     }
   }
-  void put_reference(const wire_ref& r) noexcept;
+  /// All of it or nothing: false when memory is out. Whoever took credit from a table writes it with
+  /// runtime/references.hpp, which puts it back then.
+  bool put_reference(const wire_ref& r) noexcept;
+  /// The same without a tag, as the target of an invoke stands.
+  bool put_target(const wire_ref& r) noexcept;
   void put_interpreter(interpreter_id id) noexcept { put_tagged(wire_tag::interpreter, number(id)); }
   void put_connection(std::uint64_t connection) noexcept { put_tagged(wire_tag::connection, connection); }
   /// The fields of an error, without a tag.
   void put_error(const error& e) noexcept;
+  /// `n` runs, without their owner: it is the receiver.
+  void put_decrefs(const decref_run* runs, std::size_t n) noexcept;
 
 protected:
   wire_writer() = default;
@@ -188,6 +218,7 @@ public:
   }
 
   std::uint8_t get_u8() noexcept { return get_raw<std::uint8_t>(); }
+  std::uint16_t get_u16() noexcept { return get_raw<std::uint16_t>(); }
   std::uint32_t get_u32() noexcept { return get_raw<std::uint32_t>(); }
   std::uint64_t get_u64() noexcept { return get_raw<std::uint64_t>(); }
   std::int32_t get_i32() noexcept { return get_raw<std::int32_t>(); }
@@ -205,7 +236,8 @@ public:
   std::string_view get_text() noexcept { return get_bytes(get_u32()); }
   object_id get_object_id() noexcept;
   wire_ref get_reference() noexcept; // behind its tag
-  error get_error();                 // without a tag
+  decref_run get_decrefs(interpreter_id owner) noexcept;
+  error get_error(); // without a tag
 
 private:
   template <class T>

@@ -117,6 +117,9 @@ public:
   std::optional<received> receive_reference(const wire_ref& ref) override;
   void give_back(wire_reader values) override;
 
+  type_id type_named(std::string_view type) noexcept override { return env_.where().types()->id_of(type); }
+  std::string_view type_name(type_id type) const noexcept override { return env_.where().types()->name_of(type); }
+
   time_point now() const noexcept override { return env_.now(); }
   std::uint64_t set_timer(time_point when, guest_word token) override { return timers_.set(when, token); }
   void cancel_timer(std::uint64_t timer) override { timers_.cancel(timer); }

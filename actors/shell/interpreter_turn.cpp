@@ -317,12 +317,7 @@ void interpreter::grant(const object_id& id, interpreter_id holder) {
 }
 
 void interpreter::handle_decref(wire_reader& in) {
-  const std::uint32_t n = in.get_u32();
-  for (std::uint32_t i = 0; i < n && !in.failed(); ++i) {
-    object_id id{id_, in.get_u32(), in.get_u32()};
-    exports_.take_back(id, in.get_u32());
-  }
-  releases_in_ += n;
+  releases_in_ += exports_.take_back(in, [this] { drop_due(); });
 }
 
 void interpreter::handle_down(wire_reader& in) {

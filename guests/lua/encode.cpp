@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "guests/lua/state.hpp"
+#include "runtime/references.hpp"
 
 namespace Atoll {
 
@@ -167,9 +168,9 @@ private:
 
   bool reference(int index) {
     if (plain_) return refuse("is a reference");
-    wire_ref ref;
-    if (!g_.export_object(L_, index, ref)) return refuse("does not fit: no memory", errc::out_of_memory);
-    w_.put_reference(ref);
+    const auto slot = w_.failed() ? std::nullopt : g_.export_object(L_, index);
+    if (!slot || !put_exported(w_, g_.out.exports(), *slot))
+      return refuse("does not fit: no memory", errc::out_of_memory);
     return true;
   }
 
@@ -205,8 +206,11 @@ namespace Atoll {
 bool encoder::proxy(int index) {
   const auto& p = *static_cast<const struct proxy*>(lua_touserdata(L_, index));
   if (plain_) return refuse("is a reference");
-  if (!p.held || g_.imports_over) return refuse("is a reference that was released", errc::reference_released);
-  w_.put_reference(g_.out.imports().give(p.import));
+  if (!p.held || g_.imports_over) {
+    g_.scratch = fmt::format("is a reference to {} that was released", g_.object_text(p.id, p.type));
+    return refuse(g_.scratch.c_str(), errc::reference_released);
+  }
+  if (!put_imported(w_, g_.out.imports(), p.import)) return refuse("does not fit: no memory", errc::out_of_memory);
   return true;
 }
 

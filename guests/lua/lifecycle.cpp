@@ -68,6 +68,8 @@ int open_all(lua_State* L) {
   g.sentinels_ref = new_anchor(L, "v");
   lua_pushliteral(L, "__atoll");
   g.atoll_key = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushliteral(L, "__name");
+  g.name_key = luaL_ref(L, LUA_REGISTRYINDEX);
   open_protected(L);
   open_coroutines(L);
   open_atoll(L);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "guests/lua/state.hpp"
+#include "runtime/references.hpp"
 
 namespace Atoll {
 
@@ -11,7 +12,7 @@ void write_head(wire_writer& w, const outgoing& m, import_table& imports) {
   if (m.kind != record_kind::send) w.put_u64(m.call);
   if (m.kind == record_kind::invoke) {
     w.put_u8(static_cast<std::uint8_t>(m.op));
-    put_target(w, imports.give_target(m.via));
+    put_imported_target(w, imports, m.via); // a failed writer is found by encode()
   }
   w.put_text(m.text);
 }
@@ -41,7 +42,11 @@ bool lua_guest::post(lua_State* L, const outgoing& m) {
   if (sent) return true;
   out.rollback();
   if (status == send_status::no_memory) return fail_with(errc::out_of_memory, "no memory for the message");
-  return fail_with(errc::interpreter_gone, fmt::format("{} is gone", name_of_interpreter(m.to)));
+  std::string text = fmt::format("{} is gone", name_of_interpreter(m.to));
+  if (m.kind == record_kind::invoke)
+    text += fmt::format(", and {} {} with it", out.type_name(out.imports().type_of(m.via)),
+                        out.imports().id_of(m.via).slot);
+  return fail_with(errc::interpreter_gone, std::move(text));
 }
 
 void lua_guest::reply(lua_State* L, task& t, int first) {
@@ -72,14 +77,14 @@ int set_field(lua_State* L) {
   return 0;
 }
 
-void unknown(lua_guest& g, lua_State* L, const char* what, std::string_view name) {
-  (void)L;
-  g.failed(*g.current, {errc::unknown_function,
-                        fmt::format("{} has no {} '{}'", g.name_of_interpreter(g.out.id()), what, name),
-                        {},
-                        g.out.id(),
-                        g.out.name(),
-                        {}});
+void unknown(lua_guest& g, std::string_view whose, const char* what, std::string_view name) {
+  g.failed(
+      *g.current,
+      {errc::unknown_function, fmt::format("{} has no {} '{}'", whose, what, name), {}, g.out.id(), g.out.name(), {}});
+}
+
+void unknown_function(lua_guest& g, std::string_view name) {
+  unknown(g, g.name_of_interpreter(g.out.id()), "function", name);
 }
 
 /// Puts the interface's function at index 2; its name stands there. False: there is none.
@@ -97,7 +102,7 @@ int after_start(lua_State* L, int, lua_KContext) {
   lua_guest& g = lua_guest::of(L);
   g.end_wait(L);
   if (find_function(L)) return g.run_body(L);
-  unknown(g, L, "function", g.current->label);
+  unknown_function(g, g.current->label);
   return 0;
 }
 
@@ -124,7 +129,7 @@ int function_entry(lua_State* L) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, g.interface_ref);
   lua_pushlstring(L, name.data(), name.size());
   if (lua_gettable(L, -2) == LUA_TNIL) {
-    unknown(g, L, "function", name);
+    unknown_function(g, name);
     return 0;
   }
   lua_replace(L, -2);
@@ -161,7 +166,7 @@ int invoke_entry(lua_State* L) {
   case invoke_op::method:
     lua_pushlstring(L, m.name.data(), m.name.size());
     if (lua_gettable(L, 2) == LUA_TNIL) {
-      unknown(g, L, "method", m.name);
+      unknown(g, g.own_object_text(m.target), "method", m.name);
       return 0;
     }
     break;

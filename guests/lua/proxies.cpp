@@ -37,8 +37,8 @@ bool enter(lua_State* L, int exported, int index, guest_word word) {
 
 } // namespace
 
-bool lua_guest::export_object(lua_State* L, int index, wire_ref& ref) {
-  if (lua_checkstack(L, 6) == 0) return false;
+std::optional<export_table::slot_index> lua_guest::export_object(lua_State* L, int index) {
+  if (lua_checkstack(L, 6) == 0) return std::nullopt;
   lua_rawgeti(L, LUA_REGISTRYINDEX, exported);
   lua_pushvalue(L, index);
   lua_rawget(L, -2);
@@ -50,12 +50,41 @@ bool lua_guest::export_object(lua_State* L, int index, wire_ref& ref) {
       free_words_.push_back(slots_.size());
     }
     word = free_words_.back();
-    if (!enter(L, exported, index, word)) return false;
+    if (!enter(L, exported, index, word)) return std::nullopt;
     free_words_.pop_back();
-    slots_[word - 1] = out.exports().add(word);
+    slots_[word - 1] = out.exports().add(word, type_at(L, index));
   }
-  ref = out.exports().mint(slots_[word - 1]);
-  return true;
+  return slots_[word - 1];
+}
+
+/// A class's name (__name in the metatable), or the type's. Raises nothing.
+type_id lua_guest::type_at(lua_State* L, int index) {
+  const int top = lua_gettop(L);
+  std::string_view name = luaL_typename(L, index);
+  if (lua_getmetatable(L, index) != 0) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, name_key);
+    std::size_t n = 0;
+    if (lua_rawget(L, -2) == LUA_TSTRING) {
+      const char* s = lua_tolstring(L, -1, &n);
+      name = {s, n};
+    }
+  }
+  // Objects exported one after the other are mostly of one class.
+  if (name != last_type_name_) {
+    last_type_ = out.type_named(name);
+    last_type_name_ = name;
+  }
+  lua_settop(L, top);
+  return last_type_;
+}
+
+std::string lua_guest::object_text(const object_id& id, type_id type) const {
+  return fmt::format("{} {} of {}", out.type_name(type), id.slot, name_of_interpreter(id.owner));
+}
+
+std::string lua_guest::own_object_text(guest_word object) const {
+  const export_table::slot_index slot = slots_[object - 1];
+  return object_text({out.id(), slot, 0}, out.exports().type_of(slot));
 }
 
 void lua_guest::drop(guest_word object) {
@@ -105,7 +134,7 @@ void lua_guest::push_reference(lua_State* L, const wire_ref& ref) {
     lua_pop(L, 1);
     reading.use = i;
     auto* p = static_cast<proxy*>(lua_newuserdatauv(L, sizeof(proxy), 0));
-    *p = proxy{i, true, ref.id};
+    *p = proxy{i, true, ref.type, ref.id};
     reading.use = import_table::none;
     set_kind(L, kind::proxy);
     lua_pushvalue(L, -1);

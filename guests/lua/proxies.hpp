@@ -11,6 +11,7 @@ namespace Atoll {
 struct proxy {
   import_table::index import = import_table::none;
   bool held = false;
+  type_id type{};
   object_id id;
 };
 

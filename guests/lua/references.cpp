@@ -29,8 +29,7 @@ outgoing invoke_through(lua_State* L, int index, invoke_op op, std::string_view 
   lua_guest& g = lua_guest::of(L);
   const proxy& p = proxy_at(L, index);
   if (!p.held || g.imports_over) {
-    g.fail_with(errc::reference_released, fmt::format("the reference to object {} of {} was released", p.id.slot,
-                                                      g.name_of_interpreter(p.id.owner)));
+    g.fail_with(errc::reference_released, fmt::format("the reference to {} was released", g.object_text(p.id, p.type)));
     g.raise_failure(L);
   }
   outgoing m;
@@ -127,12 +126,13 @@ int ref_tostring(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   if (is_local(L, 1)) {
     lua_getiuservalue(L, 1, 1);
-    lua_pushfstring(L, "reference to own %s: %p", luaL_typename(L, -1), lua_topointer(L, -1));
+    const void* const object = lua_topointer(L, -1);
+    if (luaL_getmetafield(L, -1, "__name") != LUA_TSTRING) lua_pushstring(L, luaL_typename(L, -1));
+    lua_pushfstring(L, "reference to own %s: %p", lua_tostring(L, -1), object);
     return 1;
   }
   const proxy& p = proxy_at(L, 1);
-  g.scratch = fmt::format("reference to object {} of {}{}", p.id.slot, g.name_of_interpreter(p.id.owner),
-                          p.held ? "" : " (released)");
+  g.scratch = fmt::format("reference to {}{}", g.object_text(p.id, p.type), p.held ? "" : " (released)");
   lua_pushlstring(L, g.scratch.data(), g.scratch.size());
   return 1;
 }

@@ -139,8 +139,13 @@ public:
   void moving_done(bool sent);
 
   // -- references: proxies.cpp ------------------------------------------------------------------------------------
-  /// The wire reference of an object of this interpreter's own, entered if need be; false: out of memory.
-  bool export_object(lua_State* L, int index, wire_ref& ref);
+  /// The export slot of an object of this interpreter's own, entered if need be; nothing: out of memory. The caller
+  /// sends it at once (put_exported), or it stays for ever.
+  std::optional<export_table::slot_index> export_object(lua_State* L, int index);
+  /// "Counter 3 of interpreter 2 'w'": what a reference refers to, without asking its owner.
+  std::string object_text(const object_id& id, type_id type) const;
+  /// The same for one of this interpreter's own.
+  std::string own_object_text(guest_word object) const;
   /// Raises. Pushes what a reference in the message under way stands for.
   void push_reference(lua_State* L, const wire_ref& ref);
   void push_exported(lua_State* L, guest_word object) { push_anchored(L, exported, static_cast<lua_Integer>(object)); }
@@ -224,6 +229,7 @@ public:
   int finalizers_ref = LUA_NOREF; // object -> sentinel, ephemeron
   int sentinels_ref = LUA_NOREF;  // finalizer id -> sentinel, weak values
   int atoll_key = LUA_NOREF;      // the string "__atoll"
+  int name_key = LUA_NOREF;       // the string "__name"
 
   struct future_state {
     enum class status : std::uint8_t { pending, done, failed } what{};
@@ -289,7 +295,11 @@ private:
   std::vector<task*> ready_; // in order; taken from the front by run_woken
   std::size_t ready_at_ = 0;
   std::size_t active_ = 0;
+  type_id type_at(lua_State* L, int index);
+
   std::vector<std::uint32_t> slots_; // exported word - 1 -> export slot
+  std::string last_type_name_;       // as last asked for
+  type_id last_type_{};
   std::vector<guest_word> free_words_;
   identity_map seen_; // encode.cpp
   std::string path_;  // encode.cpp

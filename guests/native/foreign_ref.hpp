@@ -5,15 +5,17 @@
 // Invariants: (1) each foreign_ref stands for one use of its import until the space is over; then for nothing.
 #pragma once
 
+#include <string>
 #include <utility>
 
-#include "runtime/imports.hpp"
+#include "runtime/host.hpp"
 
 namespace Atoll {
 
 /// The imports of one native guest, and whether they are over (guest::drop_imports).
 struct foreign_space {
-  explicit foreign_space(import_table& t) noexcept : table(t) {}
+  explicit foreign_space(host& h) noexcept : outside(h), table(h.imports()) {}
+  host& outside;
   import_table& table;
   bool over = false;
 };
@@ -41,6 +43,9 @@ public:
   // Both ask for a valid reference.
   import_table::index import() const noexcept { return import_; }
   const object_id& id() const noexcept { return space_->table.id_of(import_); }
+
+  /// "reference to account 3 of interpreter 2 'bank'", without asking the owner; "released reference".
+  std::string describe() const;
 
   friend bool operator==(const foreign_ref& a, const foreign_ref& b) noexcept {
     return static_cast<bool>(a) == static_cast<bool>(b) && (!a || a.import_ == b.import_);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/references.hpp"
+
 namespace Atoll {
 
 namespace {
@@ -18,25 +20,35 @@ result<void> committed(send_status status, interpreter_id to) {
 
 } // namespace
 
-// What a writer out of memory did not take is in no message: rollback can't find it, so it is put back here.
+std::string foreign_ref::describe() const {
+  if (!*this) return "released reference";
+  const host& outside = space_->outside;
+  const auto owner = outside.look_up(id().owner);
+  return fmt::format("reference to {} {} of interpreter {}{}", outside.type_name(space_->table.type_of(import_)),
+                     id().slot, number(id().owner),
+                     owner && !owner->name.empty() ? fmt::format(" '{}'", owner->name) : "");
+}
+
+type_id native_codec::type_of(const object_class& cls) {
+  if (&cls == last_class_) return last_type_;
+  last_class_ = &cls;
+  return last_type_ = host_.type_named(cls.name);
+}
+
 bool native_codec::put(wire_writer& out, const reference& r) {
   if (out.failed()) return true;
   if (const auto* own = r.as<own_holder>()) {
     object& o = own->held();
     if (o.export_slot == object::not_exported) {
-      o.export_slot = host_.exports().add(word_of(o));
+      o.export_slot = host_.exports().add(word_of(o), type_of(*o.cls));
       retain(o); // until native_guest::drop
     }
-    const wire_ref ref = host_.exports().mint(o.export_slot);
-    out.put_reference(ref);
-    if (out.failed()) host_.exports().take_back(ref.id, ref.credit);
+    put_exported(out, host_.exports(), o.export_slot);
     return true;
   }
   const auto* foreign = r.as<foreign_holder>();
   if (foreign == nullptr || !foreign->held()) return false;
-  const wire_ref ref = host_.imports().give(foreign->held().import());
-  out.put_reference(ref);
-  if (out.failed()) host_.imports().put_back(ref);
+  put_imported(out, host_.imports(), foreign->held().import());
   return true;
 }
 
@@ -59,11 +71,7 @@ result<void> native_context::send_values(const foreign_ref& to, std::string_view
   wire_writer& w = host_.open_message(owner, record_kind::invoke);
   w.put_u64(0);
   w.put_u8(static_cast<std::uint8_t>(invoke_op::method));
-  if (!w.failed()) {
-    const wire_ref target = host_.imports().give_target(to.import());
-    put_target(w, target);
-    if (w.failed()) host_.imports().put_back(target);
-  }
+  put_imported_target(w, host_.imports(), to.import());
   w.put_text(method);
   return finish(w, args, owner);
 }

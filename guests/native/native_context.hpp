@@ -29,8 +29,12 @@ public:
   void refuse_connection(std::uint64_t connection) override { host_.close_connection(connection); }
 
 private:
+  type_id type_of(const object_class& cls);
+
   host& host_;
   foreign_space& foreign_;
+  const object_class* last_class_ = nullptr; // objects exported one after the other are mostly of one class
+  type_id last_type_{};
 };
 
 class native_context {
@@ -38,7 +42,7 @@ public:
   using exit_handler = std::function<void(native_context&)>;
 
   explicit native_context(host& outside)
-      : host_(outside), objects_(outside.memory()), foreign_(outside.imports()), codec_(outside, foreign_) {}
+      : host_(outside), objects_(outside.memory()), foreign_(outside), codec_(outside, foreign_) {}
   native_context(const native_context&) = delete;
   native_context& operator=(const native_context&) = delete;
 

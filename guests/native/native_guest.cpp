@@ -71,6 +71,11 @@ native_results native_guest::call_function(std::string_view name, native_args ar
                                                   host_.name(), name, what_there_is(offered_->functions())));
 }
 
+std::string native_guest::text_of(const object& o) const {
+  return fmt::format("{} {} of interpreter {}{}", o.cls->name, o.export_slot, number(host_.id()),
+                     host_.name().empty() ? "" : fmt::format(" '{}'", host_.name()));
+}
+
 native_results native_guest::invoke(const incoming& message, object& target, native_args args) {
   const native_class_info* c = info_of(target);
   switch (message.op) {
@@ -78,12 +83,12 @@ native_results native_guest::invoke(const incoming& message, object& target, nat
   case invoke_op::set: return access(target, true, args);
   case invoke_op::apply:
     if (c != nullptr && c->apply) return c->apply(context_, target, args);
-    return fail(errc::unknown_function, fmt::format("{} cannot be called", target.cls->name));
+    return fail(errc::unknown_function, fmt::format("{} cannot be called", text_of(target)));
   case invoke_op::method: break;
   }
   const native_method* m = c != nullptr ? find_in(c->methods, message.name) : nullptr;
   if (m != nullptr) return (*m)(context_, target, args);
-  return fail(errc::unknown_function, fmt::format("{} has no method \"{}\"{}", target.cls->name, message.name,
+  return fail(errc::unknown_function, fmt::format("{} has no method \"{}\"{}", text_of(target), message.name,
                                                   c != nullptr ? what_there_is(c->methods) : ""));
 }
 
@@ -94,7 +99,7 @@ native_results native_guest::access(object& target, bool set, native_args args) 
   if (m != nullptr) return (*m)(context_, target, args.subspan(1));
   const bool read_only = set && c != nullptr && key != nullptr && find_in(c->getters, *key) != nullptr;
   return fail(errc::unknown_function,
-              fmt::format("{} has no {}property {}{}", target.cls->name, read_only ? "writable " : "",
+              fmt::format("{} has no {}property {}{}", text_of(target), read_only ? "writable " : "",
                           args.empty() ? "nil" : to_string(args.front()),
                           c != nullptr ? what_there_is(c->getters) : ""));
 }

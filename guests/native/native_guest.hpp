@@ -50,6 +50,8 @@ private:
   native_results call_function(std::string_view name, native_args args);
   native_results invoke(const incoming& message, object& target, native_args args);
   native_results access(object& target, bool set, native_args args);
+  /// "account 3 of interpreter 2 'bank'", for errors of calls through a reference.
+  std::string text_of(const object& exported) const;
   void answer(request_id request, std::string_view what, native_results results);
   void report(request_id request, std::string_view what, error why);
 

@@ -38,11 +38,7 @@ public:
     const auto* o = dynamic_cast<const foreign_holder*>(&other);
     return o != nullptr && o->ref_ == ref_;
   }
-  std::string describe() const override {
-    if (!ref_) return "released reference";
-    const object_id& id = ref_.id();
-    return fmt::format("reference {}.{}.{}", number(id.owner), id.slot, id.generation);
-  }
+  std::string describe() const override { return ref_.describe(); }
 
 private:
   foreign_ref ref_;

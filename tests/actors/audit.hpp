@@ -101,9 +101,8 @@ private:
     switch (r.kind) {
     case record_kind::decref:
       for (std::uint32_t n = in.get_u32(); n > 0; --n) {
-        const std::uint32_t slot = in.get_u32();
-        const std::uint32_t generation = in.get_u32();
-        all_[{to, slot, generation}].credit += in.get_u32();
+        const decref_run run = in.get_decrefs(to);
+        for (std::uint32_t k = 0; k < run.count; ++k) all_[{to, run.slot + k, run.generation}].credit += run.credit;
       }
       break;
     case record_kind::credit_grant: {

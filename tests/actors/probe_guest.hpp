@@ -9,6 +9,7 @@
 
 #include "runtime/guest.hpp"
 #include "runtime/host.hpp"
+#include "runtime/references.hpp"
 
 namespace Atoll::test {
 
@@ -44,7 +45,7 @@ public:
   void put_own(wire_writer& w, guest_word object) {
     auto [it, fresh] = slots_.try_emplace(object, 0);
     if (fresh) it->second = outside_.exports().add(object);
-    w.put_reference(outside_.exports().mint(it->second));
+    put_exported(w, outside_.exports(), it->second);
   }
   /// Takes every reference among the values.
   void take(wire_reader values) {

@@ -272,6 +272,18 @@ TEST_CASE("a reference passed on is the same object, at home and back here") {
   CHECK(kept[0].call(&account::deposit, 1).get() == 4);
 }
 
+TEST_CASE("a reference of a host thread tells its owner and type, during the runtime's life and after it") {
+  ref<account> kept;
+  {
+    runtime_under_test t;
+    kept = t.make();
+    CHECK(kept.untyped().describe() == "reference to account 0 of interpreter 2 'accounts'");
+    t.owner.kill();
+    CHECK(kept.untyped().describe() == "reference to account 0 of interpreter 2 'accounts'");
+  }
+  CHECK(kept.untyped().describe() == "reference to account 0 of interpreter 2 'accounts'");
+}
+
 TEST_CASE("a host thread calls Lua objects: their methods, fields and functions") {
   system_config config = two_workers();
   config.languages["lua"] = lua();

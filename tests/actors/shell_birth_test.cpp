@@ -57,7 +57,7 @@ TEST_CASE("shell: a spawn whose arguments cannot cross never happened") {
     const auto child = p.outside().spawn(
         {.language = "probe"}, {},
         [&p](wire_writer& w) {
-          w.put_reference(p.outside().imports().give(p.held[0]));
+          put_imported(w, p.outside().imports(), p.held[0]);
           return false;
         },
         p.await([](const outcome&) { FAIL("nobody waits"); }));

@@ -54,7 +54,7 @@ wire_writer& open_invoke(probe& p, import_table::index target, std::string_view 
   wire_writer& w = p.outside().open_message(owner, record_kind::invoke);
   w.put_u64(p.outside().open_call(p.await(std::move(then))));
   w.put_u8(0);
-  put_target(w, p.outside().imports().give_target(target));
+  put_imported_target(w, p.outside().imports(), target);
   w.put_text(method);
   return w;
 }
@@ -103,7 +103,7 @@ TEST_CASE(
     CHECK(pass_on(p, 0, b) == send_status::gone);
     wire_writer& w = open_call(p, b, "keep", [](const outcome&) { FAIL("refused"); });
     p.put_own(w, 2);
-    w.put_reference(p.outside().imports().give(p.held[0]));
+    put_imported(w, p.outside().imports(), p.held[0]);
     CHECK(p.outside().commit() == send_status::gone);
     p.outside().rollback();
     p.waiting_for.clear();
@@ -146,7 +146,7 @@ TEST_CASE("shell losses: an answer on its way to a caller that died gives its re
     v.scripts["probe"]["both"] = [](probe& p, const incoming& m) {
       wire_writer& w = p.outside().open_reply(m.request);
       p.put_own(w, 7);
-      w.put_reference(p.outside().imports().give(p.held.at(0)));
+      put_imported(w, p.outside().imports(), p.held.at(0));
       p.outside().commit();
     };
     v.in(owner, [&](probe& p) { send_own(p, 1, callee); });

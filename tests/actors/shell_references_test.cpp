@@ -39,7 +39,7 @@ TEST_CASE("shell: a message that was taken back gives its reference back") {
   v.in(a, [&](probe& p) { send_own(p, 1, b); });
   v.in(b, [&](probe& p) {
     for (int i = 0; i < 20; ++i) {
-      open_send(p, a, "keep").put_reference(p.outside().imports().give(p.held[0]));
+      put_imported(open_send(p, a, "keep"), p.outside().imports(), p.held[0]);
       p.outside().rollback();
     }
     CHECK(p.outside().imports().loans_of(p.held[0]) == 0);
@@ -65,7 +65,7 @@ TEST_CASE("shell: an object is called by its holder, and is let go when the hold
       wire_writer& w = p.outside().open_message(a, record_kind::invoke);
       w.put_u64(p.outside().open_call(p.await([&](const outcome& o) { CHECK(o.what == outcome::kind::values); })));
       w.put_u8(0);
-      put_target(w, p.outside().imports().give_target(p.held[0]));
+      put_imported_target(w, p.outside().imports(), p.held[0]);
       w.put_text("poke");
       p.outside().commit();
     }
@@ -85,7 +85,7 @@ TEST_CASE("shell: a call on an object the owner no longer knows fails with refer
     wire_writer& w = p.outside().open_message(a, record_kind::invoke);
     w.put_u64(p.outside().open_call(p.await([&](const outcome& o) { code = o.failure->code; })));
     w.put_u8(0);
-    put_target(w, {{a, 17, 1}, 1, {}});
+    w.put_target({{a, 17, 1}, 1, {}});
     w.put_text("poke");
     p.put_own(w, 7);
     p.outside().commit();

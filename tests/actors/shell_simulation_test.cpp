@@ -17,6 +17,7 @@
 #include <set>
 #include <string>
 
+#include "runtime/references.hpp"
 #include "tests/actors/shell_world.hpp"
 
 using namespace Atoll;
@@ -323,7 +324,7 @@ void gambler::put_own(wire_writer& w) {
   // The new one may not be the one chosen: whatever was added is minted at once.
   for (auto& [word, slot] : slots_)
     if (host_.exports().out(slot) == 0) it = slots_.find(word);
-  w.put_reference(host_.exports().mint(it->second));
+  put_exported(w, host_.exports(), it->second);
 }
 
 void gambler::fill_one(wire_writer& w) {
@@ -332,7 +333,7 @@ void gambler::fill_one(wire_writer& w) {
   case 1: w.put_string(std::string(below(200), 'x')); break;
   default:
     if (held_.empty()) return put_own(w);
-    w.put_reference(host_.imports().give(any_held()));
+    put_imported(w, host_.imports(), any_held());
     break;
   }
 }
@@ -395,7 +396,7 @@ void gambler::invoke() {
   }
   w.put_u64(c);
   w.put_u8(static_cast<std::uint8_t>(below(4)));
-  put_target(w, host_.imports().give_target(target));
+  put_imported_target(w, host_.imports(), target);
   w.put_text("m");
   fill(w);
   const bool sent = finish(to);

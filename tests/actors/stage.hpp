@@ -43,7 +43,7 @@ public:
     f["share"] = [](probe& p, const incoming& m) {
       p.take(m.args);
       wire_writer& w = p.outside().open_reply(m.request);
-      if (!p.held.empty()) w.put_reference(p.outside().imports().give(p.held.back()));
+      if (!p.held.empty()) put_imported(w, p.outside().imports(), p.held.back());
       p.outside().commit();
     };
     f["later"] = [this](probe& p, const incoming& m) {
@@ -87,7 +87,7 @@ public:
   void ask(probe& p, std::size_t to, std::string_view function, carries what = carries::nothing) {
     wire_writer& w = open_call(p, roles[to], function, expect(p, roles[to]));
     if (what == carries::own) p.put_own(w, new_object());
-    if (what == carries::held && !p.held.empty()) w.put_reference(p.outside().imports().give(p.held.back()));
+    if (what == carries::held && !p.held.empty()) put_imported(w, p.outside().imports(), p.held.back());
     commit(p);
   }
   /// The answer will find nobody.
@@ -107,17 +107,17 @@ public:
     wire_writer& w = p.outside().open_message(owner, record_kind::invoke);
     w.put_u64(p.outside().open_call(p.await(expect(p, owner))));
     w.put_u8(0);
-    put_target(w, imports.give_target(p.held.back()));
+    put_imported_target(w, imports, p.held.back());
     w.put_text(method);
     if (what == carries::own) p.put_own(w, new_object());
-    if (what == carries::held) w.put_reference(imports.give(p.held.back()));
+    if (what == carries::held) put_imported(w, imports, p.held.back());
     commit(p);
   }
   /// Writes what it holds and something of its own, and takes the message back.
   void change_its_mind(probe& p, std::size_t to) {
     wire_writer& w = open_call(p, roles[to], "keep", [](const outcome&) { FAIL("taken back"); });
     p.put_own(w, new_object());
-    if (!p.held.empty()) w.put_reference(p.outside().imports().give(p.held.back()));
+    if (!p.held.empty()) put_imported(w, p.outside().imports(), p.held.back());
     p.outside().rollback();
     rows.insert("taken back");
   }

@@ -49,7 +49,7 @@ inline send_status send(probe& p, interpreter_id to, std::string_view name) {
 
 /// Passes a held reference on.
 inline send_status pass_on(probe& p, std::size_t held, interpreter_id to, std::string_view name = "keep") {
-  open_send(p, to, name).put_reference(p.outside().imports().give(p.held.at(held)));
+  put_imported(open_send(p, to, name), p.outside().imports(), p.held.at(held));
   const send_status sent = p.outside().commit();
   if (sent > send_status::crowded) p.outside().rollback();
   return sent;

@@ -48,9 +48,9 @@ struct scene {
       if (l.kind != record_kind::decref) continue;
       wire_reader in = l.in();
       for (std::uint32_t n = in.get_u32(); n > 0; --n) {
-        const std::uint32_t slot = in.get_u32();
-        CHECK(in.get_u32() == 3);
-        all[slot] += in.get_u32();
+        const decref_run run = in.get_decrefs(whose.id);
+        CHECK(run.generation == 3);
+        for (std::uint32_t k = 0; k < run.count; ++k) all[run.slot + k] += run.credit;
       }
     }
     return all;
@@ -137,7 +137,7 @@ TEST_CASE("disposal: an invoke returns its target's credit too, and is answered 
     wire_writer& w = s.open(record_kind::invoke);
     w.put_u64(call);
     w.put_u8(0);
-    put_target(w, s.credit(1, 7));
+    w.put_target(s.credit(1, 7));
     w.put_text("method");
     w.put_reference(s.credit(2, 8));
     s.unread();
@@ -151,7 +151,7 @@ TEST_CASE("disposal: an invoke on a borrowed target returns the loan") {
   wire_writer& w = s.open(record_kind::invoke);
   w.put_u64(0);
   w.put_u8(0);
-  put_target(w, s.loan());
+  w.put_target(s.loan());
   w.put_text("method");
   s.unread();
   CHECK(s.loans_back() == 1);
@@ -175,9 +175,8 @@ TEST_CASE("disposal: an error reply, a decref, a room, a down and a demonitor to
   CHECK(s.out.commit() == send_status::sent);
   wire_writer& b = s.open(record_kind::decref);
   b.put_u32(1);
-  b.put_u32(1);
-  b.put_u32(1);
-  b.put_u32(1);
+  const decref_run one{{}, 1, 1, 1, 1};
+  b.put_decrefs(&one, 1);
   CHECK(s.out.commit() == send_status::sent);
   s.open(record_kind::room);
   CHECK(s.out.commit() == send_status::sent);

@@ -100,7 +100,7 @@ TEST_CASE("outbox: a record taken back never happened, and tells its references,
   wire_writer& w = out.open(a.id, record_kind::invoke);
   w.put_u64(77);
   w.put_u8(0);
-  put_target(w, some_ref(1));
+  w.put_target(some_ref(1));
   w.put_text("method");
   w.put_reference(some_ref(8, 2));
   w.put_reference(some_ref(0, 3));

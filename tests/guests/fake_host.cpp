@@ -42,6 +42,7 @@ wire_writer& fake_interpreter::open_message(interpreter_id to, record_kind kind)
 send_status fake_interpreter::commit() {
   const auto request = requests_.find(replying_);
   if (replying_ != no_request && request == requests_.end()) std::abort();
+  if (writer_.failed()) return send_status::no_memory;
   close_record(writer_, 0);
   fake_interpreter* to = world_.at(to_);
   if (to == nullptr || to->state == "gone") {
@@ -112,6 +113,10 @@ void fake_interpreter::give_back(wire_reader values) {
   } take(*this);
   walk_values(values, take);
 }
+
+type_id fake_interpreter::type_named(std::string_view type) noexcept { return world_.types_.id_of(type); }
+
+std::string_view fake_interpreter::type_name(type_id type) const noexcept { return world_.types_.name_of(type); }
 
 time_point fake_interpreter::now() const noexcept { return world_.now_; }
 
@@ -265,9 +270,7 @@ void fake_interpreter::drop_due() {
 }
 
 void fake_interpreter::flush_protocol() {
-  std::vector<protocol_message> words;
-  words.swap(imports_.queue());
-  for (const protocol_message& w : words) {
+  for (const protocol_message& w : imports_.take_words()) {
     if (w.what != protocol_message::kind::decref) continue; // credit never runs low here
     open_message(w.to, record_kind::decref);
     put_object_id(writer_, w.id);

@@ -5,12 +5,15 @@
 // Threads: one.
 #pragma once
 
+#include <algorithm>
 #include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "channels/type_names.hpp"
 #include "runtime/host.hpp"
 
 namespace Atoll::testing {
@@ -21,13 +24,22 @@ public:
   std::string take() const { return bytes_.substr(0, size()); }
   void reset() { truncate(0); }
 
+  /// How many bytes fit in messages opened from now on.
+  void limit(std::size_t bytes) {
+    limit_ = bytes;
+    if (bytes_.size() > bytes) bytes_.resize(bytes);
+    set_buffer(reinterpret_cast<std::uint8_t*>(bytes_.data()), 0, bytes_.size());
+  }
+
 private:
   bool grow(std::size_t n) noexcept override {
     const std::size_t used = size();
-    bytes_.resize((used + n) * 2 + 64);
+    if (n > limit_ - used) return false;
+    bytes_.resize(std::min(limit_, (used + n) * 2 + 64));
     set_buffer(reinterpret_cast<std::uint8_t*>(bytes_.data()), used, bytes_.size());
     return true;
   }
+  std::size_t limit_ = std::numeric_limits<std::size_t>::max();
   std::string bytes_;
 };
 
@@ -50,6 +62,12 @@ public:
   std::string down_reason;
   error down_error;
   std::unique_ptr<guest> program;
+  /// From now on this many bytes fit in a message.
+  void limit_messages(std::size_t bytes) { writer_.limit(bytes); }
+  /// Sends what the import table has for others.
+  void flush_protocol();
+  /// Lets the guest drop the objects whose credit is home.
+  void drop_due();
 
   // -- host --
   interpreter_id id() const noexcept override { return id_; }
@@ -67,6 +85,8 @@ public:
   void reply_error(request_id request, const error& why) override;
   std::optional<received> receive_reference(const wire_ref& ref) override;
   void give_back(wire_reader values) override;
+  type_id type_named(std::string_view type) noexcept override;
+  std::string_view type_name(type_id type) const noexcept override;
   time_point now() const noexcept override;
   std::uint64_t set_timer(time_point when, guest_word token) override;
   void cancel_timer(std::uint64_t number) override { timers_.erase(number); }
@@ -114,8 +134,6 @@ private:
   };
   void handle(interpreter_id from, const std::string& bytes);
   void deliver(record_kind kind, interpreter_id from, wire_reader in);
-  void flush_protocol();
-  void drop_due();
 
   fake_world& world_;
   interpreter_id id_;
@@ -159,6 +177,7 @@ private:
   bool advance();
 
   maker make_;
+  type_names types_;
   time_point now_{std::chrono::seconds(1000)};
   std::vector<std::unique_ptr<fake_interpreter>> all_;
 };

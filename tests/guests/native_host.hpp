@@ -10,8 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "channels/type_names.hpp"
 #include "guests/native/factory.hpp"
 #include "guests/native/native_guest.hpp"
+#include "runtime/references.hpp"
 #include "tests/runtime/wire_buffer.hpp"
 
 namespace Atoll::testing {
@@ -100,6 +102,8 @@ public:
     if (!object) return std::nullopt;
     return received{true, *object, import_table::none};
   }
+  type_id type_named(std::string_view type) noexcept override { return types_.id_of(type); }
+  std::string_view type_name(type_id type) const noexcept override { return types_.name_of(type); }
   void close_connection(std::uint64_t connection) override { closed_connections.push_back(connection); }
   void exited() override { has_exited = true; }
   void log(log_level, std::string_view text) override { logged.emplace_back(text); }
@@ -142,6 +146,7 @@ public:
 
 private:
   std::string name_ = "accounts";
+  type_names types_;
   heap heap_;
   credit_policy policy_{.grant = 4, .low = 1, .cap = 16};
   export_table exports_{interpreter_id{5}, policy_};
@@ -214,7 +219,9 @@ public:
   }
 
   /// An object of the peer's own, as it would pass it.
-  value own_object(guest_word word) { return reference(std::make_shared<exported_holder>(exports_.add(word))); }
+  value own_object(guest_word word) {
+    return reference(std::make_shared<exported_holder>(exports_.add(word, host.type_named("gadget"))));
+  }
   /// The peer's objects that others hold, and the objects of others that the peer holds.
   std::size_t held_by_native() const { return exports_.live(); }
   std::size_t held_by_peer() const { return imports_.size(); }
@@ -267,11 +274,11 @@ private:
     explicit peer_codec(native_pair& p) : self(p) {}
     bool put(wire_writer& out, const reference& r) override {
       if (const auto* own = r.as<exported_holder>()) {
-        out.put_reference(self.exports_.mint(own->slot));
+        put_exported(out, self.exports_, own->slot);
         return true;
       }
       const auto* held = r.as<peer_holder>();
-      if (held != nullptr) out.put_reference(self.imports_.give(held->index));
+      if (held != nullptr) put_imported(out, self.imports_, held->index);
       return held != nullptr;
     }
     reference get(const wire_ref& r) override {
@@ -286,7 +293,7 @@ private:
   };
 
   bool carry(import_table& from, export_table& owner, import_table& lender) {
-    const std::vector<protocol_message> queue = std::exchange(from.queue(), {});
+    const std::vector<protocol_message> queue = from.take_words();
     for (const protocol_message& m : queue) {
       switch (m.what) {
       case protocol_message::kind::decref: owner.take_back(m.id, m.count); break;

@@ -236,8 +236,7 @@ private:
   }
 
   void flush(int node) {
-    std::vector<protocol_message>& queue = imports_[at(node)].queue();
-    for (const protocol_message& m : queue) {
+    for (const protocol_message& m : imports_[at(node)].take_words()) {
       const int life = life_of(m.id);
       switch (m.what) {
       case protocol_message::kind::decref: net_.push_back({kind::decref, life, 0, static_cast<int>(m.count), 0}); break;
@@ -245,7 +244,6 @@ private:
       case protocol_message::kind::loan_return: net_.push_back({kind::loan_return, life, node_of(m.to), 0, 0}); break;
       }
     }
-    queue.clear();
   }
 
   void compare(const world& w) {

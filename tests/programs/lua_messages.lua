@@ -10,11 +10,11 @@
 -- expect: bad argument #1 to 'ref' (table, function, userdata or coroutine expected, got number)
 -- expect: bad argument #1 to 'all' (entry 2 is a number, not a future)
 -- expect: bad argument #1 to 'any' (no futures in it: it would wait for ever)
--- expect: interpreter 2 'w'	reference to object 0 of interpreter 2 'w'
+-- expect: interpreter 2 'w'	reference to table 0 of interpreter 2 'w'
 -- expect: interpreter 2 'w' has no function 'nope'
 -- expect: an interpreter named 'w' is running already
 -- expect: interpreter 2 'w' is gone
--- expect: interpreter 2 'w' is gone
+-- expect: interpreter 2 'w' is gone, and table 0 with it
 -- expect: 2	w	gone
 -- expect-error: atoll: error: interpreter 1 'main': in a timer: lua_messages.lua:53: late
 -- expect-error: atoll: warning: interpreter 1 'main': an error that nobody awaited: lua_messages.lua:54: unseen

@@ -2,10 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <set>
 #include <vector>
 
+#include "tests/runtime/wire_buffer.hpp"
+
 using namespace Atoll;
+using Atoll::testing::wire_buffer;
 
 namespace {
 
@@ -137,4 +141,48 @@ TEST_CASE("exports: many objects come and go in any order, slots are reused, wor
   CHECK(dropped.size() == next - 1);
   CHECK(std::set<guest_word>(dropped.begin(), dropped.end()).size() == next - 1);
   CHECK(t.added() == t.released());
+}
+
+TEST_CASE("exports: an object that others hold costs 40 bytes at most, when there are many") {
+  constexpr std::uint32_t many = 200000;
+  export_table t(owner);
+  std::vector<wire_ref> out;
+  for (std::uint32_t n = 0; n < many; ++n) out.push_back(t.mint(t.add(n)));
+  CHECK(t.bytes() >= many * std::size_t{32});
+  CHECK(t.bytes() <= many * std::size_t{40});
+  const std::size_t full = t.bytes();
+  for (const wire_ref& r : out) t.take_back(r.id, r.credit);
+  CHECK(all_due(t).size() == many);
+  for (std::uint32_t n = 0; n < many; ++n) t.mint(t.add(n));
+  CHECK(t.bytes() == full);
+}
+
+TEST_CASE("exports: a decref of runs takes back what it names, and what is due goes at once") {
+  export_table t(owner, small);
+  std::vector<wire_ref> refs;
+  for (guest_word n = 0; n < 1000; ++n) refs.push_back(t.mint(t.add(n)));
+  t.mint(5); // is out twice
+  t.mint(6); // is out twice, and named twice
+  wire_buffer w;
+  const decref_run runs[] = {
+      {{}, 0, 1, 4, 600}, {{}, 900, 1, 4, 150}, {{}, 6, 1, 4, 1}, {{}, 700, 2, 4, 3}, {{}, 800, 1, 5, 1}};
+  w.put_u32(5);
+  w.put_decrefs(runs, 5);
+  wire_reader in = w.reader();
+  std::size_t most = 0;
+  std::multiset<guest_word> dropped;
+  const std::uint64_t named = t.take_back(in, [&] {
+    const auto some = all_due(t);
+    most = std::max(most, some.size());
+    dropped.insert(some.begin(), some.end());
+  });
+  CHECK(named == 755);
+  CHECK(in.at_end());
+  std::multiset<guest_word> expected;
+  for (guest_word n = 0; n < 600; ++n)
+    if (n != 5) expected.insert(n);
+  for (guest_word n = 900; n < 1000; ++n) expected.insert(n);
+  CHECK(dropped == expected);
+  CHECK(most == 1);
+  CHECK(t.live() == 301);
 }

@@ -193,7 +193,7 @@ private:
 
   void flush(node& n) {
     std::map<std::pair<std::uint64_t, std::uint32_t>, message> decrefs; // merged, as the shell does
-    for (const protocol_message& m : n.imports.queue()) {
+    for (const protocol_message& m : n.imports.take_words()) {
       message out{message::kind::request, n.id, m.to, {m.id, m.count, {}}};
       if (m.what == protocol_message::kind::loan_return) out.what = message::kind::loan_return;
       if (m.what != protocol_message::kind::decref) {
@@ -204,7 +204,6 @@ private:
       const auto [at, fresh] = decrefs.emplace(std::pair{number(m.id.owner), m.id.slot * 1000 + m.id.generation}, out);
       if (!fresh) at->second.ref.credit += m.count;
     }
-    n.imports.queue().clear();
     for (const auto& [key, m] : decrefs) {
       net_.push_back(m);
       if (broken_ == mutant::decref_delivered_twice && below(8) == 0) net_.push_back(m);
@@ -323,7 +322,7 @@ private:
     };
     for (node& n : nodes_) {
       n.imports.for_each([&](const object_id& id, std::uint32_t credit, std::uint32_t) { note(id, credit, true); });
-      for (const protocol_message& m : n.imports.queue())
+      for (const protocol_message& m : n.imports.words())
         if (m.what == protocol_message::kind::decref) note(m.id, m.count, false);
     }
     for (const auto& [who, stone] : tombstones_) note(stone.id, stone.credit, true);

@@ -183,7 +183,7 @@ void player::fill(wire_writer& w) {
     } else if (k == 1 || probe_->held.empty()) {
       probe_->put_own(w, below(3) == 0 || words_ < 4 ? ++words_ : words_ - below(4));
     } else {
-      w.put_reference(host_.imports().give(probe_->held[below(probe_->held.size())]));
+      put_imported(w, host_.imports(), probe_->held[below(probe_->held.size())]);
     }
   }
 }
@@ -235,7 +235,7 @@ void player::invoke() {
   const call_id c = host_.open_call(books_[i].token);
   w.put_u64(c);
   w.put_u8(static_cast<std::uint8_t>(below(4)));
-  put_target(w, host_.imports().give_target(target));
+  put_imported_target(w, host_.imports(), target);
   w.put_text("m");
   fill(w);
   if (!finish(to)) return cancel(i);

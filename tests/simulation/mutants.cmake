@@ -2,6 +2,9 @@
 # linked ahead of the libraries, and a test that fails when the simulation runs clean with it.
 #
 # atoll_mutant(NAME FILE FROM TO [FROM TO...]): FROM stands in FILE exactly once; when the code moves on, CMake says so.
+# A header's mutant compiles the sources that use it as well (mutant_users).
+set(mutant_users runtime/exports.cpp actors/shell/interpreter_turn.cpp actors/shell/interpreter_host.cpp)
+
 function(atoll_mutant name file)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${file}")
   file(READ "${PROJECT_SOURCE_DIR}/${file}" text)
@@ -18,11 +21,15 @@ function(atoll_mutant name file)
     endif()
     string(REPLACE "${ARGV${i}}" "${ARGV${j}}" text "${text}")
   endforeach()
-  string(REPLACE "/" "_" flat "${file}")
-  set(mutated "${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${flat}")
-  file(CONFIGURE OUTPUT "${mutated}" CONTENT "${text}" @ONLY)
+  set(folder "${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}")
+  file(CONFIGURE OUTPUT "${folder}/${file}" CONTENT "${text}" @ONLY)
+  set(sources "${folder}/${file}")
+  if(file MATCHES "\\.hpp$")
+    list(TRANSFORM mutant_users PREPEND "${PROJECT_SOURCE_DIR}/" OUTPUT_VARIABLE sources)
+  endif()
 
-  atoll_executable(mutant_${name} "${mutated}" $<TARGET_OBJECTS:test_simulation>)
+  atoll_executable(mutant_${name} ${sources} $<TARGET_OBJECTS:test_simulation>)
+  target_include_directories(mutant_${name} BEFORE PRIVATE "${folder}")
   # No warnings: taking a line out leaves things unused.
   target_compile_options(mutant_${name} PRIVATE -w)
   target_link_libraries(mutant_${name} PRIVATE atoll_test_main ${links_rest})
@@ -43,20 +50,20 @@ atoll_mutant(no_lender_pin runtime/imports.cpp
   "if (e.uses > 0 || e.pending) return;")
 # Rule 4: the borrower returns the loan when it has credit of its own, not before.
 atoll_mutant(loan_returned_early runtime/imports.cpp
-  "    e.lender = ref.lender;\n    request_credit(e);"
-  "    e.lender = ref.lender;\n    queue_.push_back({protocol_message::kind::loan_return, 1, e.lender, e.id});\n    request_credit(e);")
+  "    lenders_[i] = ref.lender;"
+  "    lenders_[i] = ref.lender;\n    queue_.add({protocol_message::kind::loan_return, 1, ref.lender, e.id});")
 # Rule 8: what is destroyed unread returns its credit.
 atoll_mutant(unread_keeps_credit channels/disposal.cpp
   "      send_decref(ref.id, ref.credit, out_);"
   "      (void)ref;")
 # Rule 10: a stale generation resolves to nothing.
-atoll_mutant(generation_ignored runtime/exports.cpp
-  "e.used && e.generation == id.generation"
-  "e.used")
+atoll_mutant(generation_ignored runtime/exports.hpp
+  "return e.used && e.generation == id.generation ?"
+  "return e.used ?")
 # Rule 6: only the last use settles.
 atoll_mutant(released_while_used runtime/imports.cpp
-  "if (--entries_[i].uses == 0) settle(i);"
-  "--entries_[i].uses, settle(i);"
+  "  if (e.uses == 0) settle(i);\n}\n\nvoid import_table::on_loan_return"
+  "  settle(i);\n}\n\nvoid import_table::on_loan_return"
   "if (e.uses > 0 || e.loans_out > 0 || e.pending) return;"
   "if (e.loans_out > 0 || e.pending) return;")
 # Rule 5: receipts merge.
@@ -72,8 +79,8 @@ atoll_mutant(finalizer_releases_again guests/lua/references.cpp
   "  p.held = false;"
   "")
 # I4: an object minted again before its turn came is not due any more.
-atoll_mutant(freed_on_temporary_zero runtime/exports.cpp
-  "    if (e.out > 0) continue;"
+atoll_mutant(freed_on_temporary_zero runtime/exports.hpp
+  "      if (e.out > 0) continue;"
   "")
 # Rule 9: a holder that ends leaves tombstones for what it lent.
 atoll_mutant(tombstone_forgotten actors/shell/interpreter_end.cpp
@@ -81,12 +88,12 @@ atoll_mutant(tombstone_forgotten actors/shell/interpreter_end.cpp
   "imports_.take_pinned(), env_.where().leave(id_, {});")
 # Rule 3: credit that comes for an entry that is gone goes home.
 atoll_mutant(late_grant_lost runtime/imports.cpp
-  "if (credit > 0) queue_.push_back({protocol_message::kind::decref, credit, id.owner, id});"
+  "    if (credit > 0) queue_.add_decref(id, credit);"
   "")
 # Rule 10: surplus credit goes home.
 atoll_mutant(surplus_lost runtime/imports.cpp
-  "  if (surplus > 0)\n    queue_.push_back"
-  "  if (false)\n    queue_.push_back")
+  "  if (surplus > 0) queue_.add_decref"
+  "  if (false) queue_.add_decref")
 # A message taken back brings its credit back.
 atoll_mutant(rollback_forgets actors/shell/interpreter_host.cpp
   "        self_.imports_.put_back(ref);"
