@@ -560,7 +560,7 @@ run_options options_of(std::uint64_t seed) {
 TEST_CASE("shell threads: whatever programs do and whoever dies on however many threads, everything comes home") {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): read before any thread
   const char* wanted = std::getenv("ATOLL_SIMULATIONS");
-  const auto seeds = testing::seeds::from_environment(1, wanted != nullptr ? std::strtoull(wanted, nullptr, 0) : 100);
+  const auto seeds = testing::seeds::from_environment(1, wanted != nullptr ? std::strtoull(wanted, nullptr, 0) : 60);
   for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) {
     const std::string why = show(seed, options_of(seed)).run();
     CHECK_MESSAGE(why.empty(), why << "; run again with ATOLL_SEED=" << seed);

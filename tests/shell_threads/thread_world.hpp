@@ -203,7 +203,8 @@ private:
         lock.lock();
         rest_one();
       } else if (!wakes_.empty()) {
-        changed_.wait_until(lock, wakes_.begin()->first);
+        const time_point next = wakes_.begin()->first; // a copy: another worker may take the entry meanwhile
+        changed_.wait_until(lock, next);
       } else {
         changed_.wait(lock);
       }
