@@ -24,3 +24,27 @@ message(n // 10)
 print(string.format("message %.1f", message(n)))
 assert(receiver:call("sum") == n + n // 10)
 print(string.format("round_trip %.1f", round_trip(n // 5)))
+
+-- Letting go of references that the collector finds: from the start of a collection until the owner has dropped the last.
+local owner = atoll.spawn({code = [[
+  local thing = {__atoll = "ref"}
+  return {give = function(count)
+    local all = {}
+    for i = 1, count do all[i] = setmetatable({}, thing) end
+    return all
+  end}
+]]}, {name = "owner"})
+
+local function release(count)
+  local held = {}
+  while #held < count do table.move(owner:call("give", 1000), 1, 1000, #held + 1, held) end
+  collectgarbage()
+  held = nil
+  local start = atoll.now()
+  collectgarbage()
+  while owner:stats().exports > 0 do end
+  return (atoll.now() - start) / count * 1e9
+end
+
+release(n // 10)
+print(string.format("release %.1f", release(n // 2)))

@@ -27,6 +27,8 @@ public:
 
   /// Sends every open envelope.
   void flush();
+  /// A record is being written.
+  bool is_open() const noexcept { return open_ != nullptr; }
   bool empty() const noexcept { return touched_.empty(); }
 
   std::uint64_t messages() const noexcept { return messages_; }

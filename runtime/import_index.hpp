@@ -30,9 +30,13 @@ public:
   }
 
   void set(interpreter_id owner, std::uint32_t slot, index i) {
-    pages& p = owners_[owner];
-    last_owner_ = owner;
-    last_ = &p;
+    pages* known = pages_of(owner);
+    if (known == nullptr) {
+      known = &owners_[owner];
+      last_owner_ = owner;
+      last_ = known;
+    }
+    pages& p = *known;
     const std::size_t number = slot / page_slots;
     if (number >= p.size()) p.resize(number + 1);
     page& at = p[number];

@@ -77,7 +77,16 @@ public:
   void add_use(index i) noexcept { ++entries_[i].uses; }
   /// Rule 6: one local use is over; with the last one the entry settles.
   void drop_use(index i) {
-    if (--entries_[i].uses == 0) settle(i);
+    if (--entries_[i].uses > 0) return;
+    settle(i);
+    if (queue_.words >= full_at_) [[unlikely]]
+      when_full_(tell_full_);
+  }
+  /// drop_use() calls when_full(whom) while `words` or more wait: what a long turn lets go of need not wait for its end.
+  void set_full(std::size_t words, void (*when_full)(void*), void* whom) noexcept {
+    full_at_ = words;
+    when_full_ = when_full;
+    tell_full_ = whom;
   }
 
   /// Rules 2 to 4: credit, or a loan, for an occurrence of this reference in a message to another holder.
@@ -166,6 +175,9 @@ private:
   std::uint64_t releases_ = 0;
   import_index index_;
   protocol_queue queue_;
+  std::size_t full_at_ = ~std::size_t{0};
+  void (*when_full_)(void*) = nullptr;
+  void* tell_full_ = nullptr;
 };
 
 } // namespace Atoll

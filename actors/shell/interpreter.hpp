@@ -44,6 +44,7 @@ struct interpreter_config {
   credit_policy credit;
   std::size_t high_water = 65536; // messages in an inbox above which senders wait
   std::size_t turn_messages = 4096;
+  std::size_t protocol_words = 4096; // waiting above which they go out before the turn ends
 };
 
 class interpreter final : public host {
@@ -203,6 +204,8 @@ private:
   void schedule_wake();
   void drop_due();
   void flush_protocol();
+  void flush_early() noexcept;
+  void end_for_memory();
   void flush();
   void send_word(interpreter_id to, record_kind kind, const object_id& id, std::uint32_t count);
   bool commit_word();

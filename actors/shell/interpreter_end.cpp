@@ -30,7 +30,10 @@ interpreter::interpreter(environment& env, const interpreter_config& config, int
       heap_(std::make_unique<heap>(options.memory)),
       exports_(id, config.credit),
       imports_(id, config.credit),
-      outbox_(id, env.where()) {}
+      outbox_(id, env.where()) {
+  imports_.set_full(
+      config.protocol_words, [](void* self) { static_cast<interpreter*>(self)->flush_early(); }, this);
+}
 
 interpreter::~interpreter() {
   while (first_ != nullptr) envelope_ptr(std::exchange(first_, first_->next)).reset();

@@ -16,8 +16,6 @@ namespace {
 constexpr std::uint8_t yield_bit = 1;
 constexpr std::uint8_t interrupt_bit = 2;
 constexpr std::uint8_t kill_bit = 4;
-// Protocol words that wait longer than a turn are sent early when there are this many.
-constexpr std::size_t protocol_words_max = 4096;
 
 } // namespace
 
@@ -53,12 +51,16 @@ interpreter::turn_result interpreter::turn() {
       env_.turn_begins(*this);
     }
   } catch (const std::bad_alloc&) {
-    end(end_kind::failed,
-        make_error(errc::out_of_memory, fmt::format("interpreter {}: no memory for its messages", id_text())));
+    end_for_memory();
     finish();
     env_.turn_ends();
     return turn_result::done;
   }
+}
+
+void interpreter::end_for_memory() {
+  end(end_kind::failed,
+      make_error(errc::out_of_memory, fmt::format("interpreter {}: no memory for its messages", id_text())));
 }
 
 bool interpreter::work() {
@@ -381,7 +383,7 @@ void interpreter::schedule_wake() {
 void interpreter::drop_due() {
   while (const auto object = exports_.take_due())
     if (guest_ != nullptr) guest_->drop(*object);
-  if (imports_.queued() >= protocol_words_max) flush_protocol();
+  if (imports_.queued() >= config_.protocol_words) flush_protocol();
 }
 
 void interpreter::flush() {
@@ -400,5 +402,16 @@ void interpreter::send_word(interpreter_id to, record_kind kind, const object_id
 bool interpreter::commit_word() { return Atoll::commit_word(outbox_); }
 
 void interpreter::flush_protocol() { send_protocol(imports_, outbox_, env_.where()); }
+
+// In the middle of guest code: a turn that lets go of a million objects keeps their owner busy meanwhile.
+void interpreter::flush_early() noexcept {
+  if (outbox_.is_open()) return; // a finalizer, while a message is written
+  try {
+    flush_protocol();
+    outbox_.flush();
+  } catch (const std::bad_alloc&) {
+    end_for_memory();
+  }
+}
 
 } // namespace Atoll

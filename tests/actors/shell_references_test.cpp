@@ -206,3 +206,47 @@ TEST_CASE("shell: the borrower lives on what the dead lender left, and its relea
   CHECK(v.at(owner).dropped == std::vector<guest_word>{1});
   CHECK(v.where().tombstones() == 0);
 }
+
+TEST_CASE("shell: a turn that lets go of many sends the first before it ends, but not into a message that is open") {
+  village v({.protocol_words = 2});
+  const interpreter_id a = v.born();
+  const interpreter_id b = v.born();
+  v.in(a, [&](probe& p) {
+    for (guest_word object = 1; object <= 6; ++object) send_own(p, object, b);
+  });
+  REQUIRE(v.at(b).held.size() == 6);
+  v.in(b, [&](probe& p) {
+    import_table& imports = p.outside().imports();
+    const inbox& owner = v.find(a)->box();
+    imports.drop_use(p.held[0]);
+    CHECK(owner.backlog() == 0);
+    imports.drop_use(p.held[1]);
+    CHECK(owner.backlog() == 1); // both in one record
+    open_send(p, a, "keep");
+    for (std::size_t i = 2; i < 6; ++i) imports.drop_use(p.held[i]);
+    CHECK(owner.backlog() == 1);
+    p.outside().commit();
+    p.held.clear();
+  });
+  CHECK(v.at(a).dropped.size() == 6);
+  CHECK(v.find(a)->exports_live() == 0);
+}
+
+TEST_CASE("shell: nine hundred references passed on cost their owner a turn for each holder at most") {
+  village v;
+  const interpreter_id a = v.born();
+  std::vector<interpreter_id> holders;
+  for (int i = 0; i < 10; ++i) holders.push_back(v.born());
+  v.in(a, [&](probe& p) { send_own(p, 1, holders[0]); });
+  const std::uint64_t before = v.find(a)->turns();
+  for (std::size_t i = 0; i + 1 < holders.size(); ++i)
+    v.in(holders[i], [&](probe& p) {
+      for (int k = 0; k < 100; ++k) pass_on(p, 0, holders[i + 1]);
+    });
+  // The first has given a hundred times half of what it had: it has asked for more, once.
+  CHECK(v.find(a)->turns() - before <= 9);
+  const std::uint64_t again = v.find(a)->turns();
+  v.in(holders[0], [&](probe& p) { pass_on(p, 0, holders[1]); });
+  v.in(holders[1], [&](probe& p) { pass_on(p, 0, holders[2]); });
+  CHECK(v.find(a)->turns() == again);
+}

@@ -615,6 +615,7 @@ std::vector<options> all_options() {
       {{.credit = tiny, .high_water = 2}, true},
       {{.credit = ones, .high_water = 3, .turn_messages = 2}, true},
       {{.credit = large, .turn_messages = 1}, true},
+      {{.credit = tiny, .protocol_words = 1}, true},
       {{.credit = {.grant = 3, .low = 0, .cap = 3}}, true},
   };
 }

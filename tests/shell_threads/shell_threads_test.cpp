@@ -550,6 +550,7 @@ run_options options_of(std::uint64_t seed) {
       {.credit = tiny, .high_water = 2},
       {.credit = ones},
       {.credit = {}, .turn_messages = 1},
+      {.credit = tiny, .protocol_words = 1},
   };
   constexpr unsigned workers[] = {2, 4, 1, 16, 3, 8, 2};
   return {workers[seed % std::size(workers)], configs[seed % std::size(configs)]};
