@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <cstdio>
+#include <future>
 
 #include "actors/finalization.hpp"
 #include "channels/disposal.hpp"
@@ -448,6 +449,93 @@ result<void> core::add_pending_call(interpreter_id who, std::function<void()> ca
   return fail(errc::interpreter_gone, fmt::format("interpreter {} is gone: it takes no pending call", number(who)));
 }
 
+namespace {
+
+class survey_job final : public job {
+public:
+  explicit survey_job(std::shared_ptr<survey> whole) : survey_(std::move(whole)) {}
+  void run(host& owner) override {
+    auto& i = static_cast<interpreter&>(owner);
+    survey_->part(i.id(), i.exported(), i.imports());
+  }
+  void abandon(const error&) noexcept override { survey_->missing(); }
+
+private:
+  std::shared_ptr<survey> survey_;
+};
+
+void put_interpreters(wire_writer& w, const std::vector<interpreter_id>& all) {
+  w.put_tag(wire_tag::table);
+  w.put_u32(static_cast<std::uint32_t>(all.size()));
+  w.put_u32(0);
+  for (const interpreter_id i : all) {
+    if (i == host_interpreter) {
+      w.put_string("host program");
+    } else {
+      w.put_interpreter(i);
+    }
+  }
+}
+
+void put_exported(wire_writer& w, const std::vector<exported_object>& all) {
+  w.put_tag(wire_tag::table);
+  w.put_u32(static_cast<std::uint32_t>(all.size()));
+  w.put_u32(0);
+  for (const exported_object& o : all) {
+    w.put_tag(wire_tag::table);
+    w.put_u32(0);
+    w.put_u32(4);
+    w.put_string("type");
+    w.put_string(o.type);
+    w.put_string("owner");
+    w.put_interpreter(o.id.owner);
+    w.put_string("credit");
+    w.put_int(static_cast<std::int64_t>(o.credit));
+    w.put_string("holders");
+    put_interpreters(w, o.holders);
+  }
+}
+
+} // namespace
+
+std::shared_ptr<survey> core::survey_all(survey::listener told) {
+  const auto all = living();
+  const auto whole = std::make_shared<survey>(all.size() + 1, std::move(told));
+  // The host program first: what its threads let go of from here on is still named.
+  port_->with_imports([&](const import_table& imports) { whole->part(host_interpreter, {}, imports); });
+  for (const actor_ptr& a : all) post(a->shell().id(), std::make_unique<survey_job>(whole));
+  return whole;
+}
+
+void core::survey_references(interpreter_id asker, call_id call) {
+  (void)survey_all([this, asker, call](const std::vector<exported_object>& all) {
+    outbox out(host_interpreter, directory_);
+    wire_writer& w = out.open(asker, record_kind::reply);
+    w.put_u64(call);
+    put_exported(w, all);
+    const send_status sent = out.commit();
+    if (sent <= send_status::crowded) return;
+    ignoring_visitor nothing;
+    out.rollback(nothing);
+    if (sent != send_status::no_memory) return;
+    wire_writer& no = out.open(asker, record_kind::reply_error);
+    no.put_u64(call);
+    no.put_error({errc::out_of_memory, "no memory for the list of references", {}, {}, {}, {}});
+    if (out.commit() > send_status::crowded) out.rollback(nothing);
+  });
+}
+
+result<std::vector<exported_object>> core::references(std::chrono::milliseconds patience) {
+  if (port_->closed()) return tl::unexpected(finalized());
+  if (on_worker_thread())
+    return fail(errc::invalid_argument, "an interpreter's turn cannot wait for the turns of all interpreters");
+  const auto known = std::make_shared<std::promise<std::vector<exported_object>>>();
+  auto list = known->get_future();
+  const auto whole = survey_all([known](std::vector<exported_object> all) { known->set_value(std::move(all)); });
+  if (list.wait_for(patience) != std::future_status::ready) whole->finish();
+  return list.get();
+}
+
 void core::pending_call_refused(const error& why) {
   pending_refused_.fetch_add(1, std::memory_order_relaxed);
   interpreter_info who;
@@ -472,6 +560,9 @@ future<interpreter_handle> system::spawn_values(const spawn_options& options, co
   return core_->spawn(options, from, args);
 }
 result<interpreter_handle> system::find(std::string_view name) { return core_->find(name); }
+result<std::vector<exported_object>> system::references(std::chrono::milliseconds patience) {
+  return core_->references(patience);
+}
 std::vector<interpreter_handle> system::list() { return core_->list(); }
 result<void> system::add_pending_call(interpreter_id who, std::function<void()> call) {
   return core_->add_pending_call(who, std::move(call));

@@ -14,6 +14,7 @@
 #include "actors/host_turn.hpp"
 #include "actors/interpreter_actor.hpp"
 #include "actors/net_broker.hpp"
+#include "actors/survey.hpp"
 #include "actors/system.hpp"
 #include "actors/ticker.hpp"
 
@@ -35,6 +36,9 @@ public:
   std::vector<interpreter_handle> list();
   result<void> add_pending_call(interpreter_id who, std::function<void()> call);
   finalization_report finalize();
+  result<std::vector<exported_object>> references(std::chrono::milliseconds patience);
+  /// Asks everybody; `told` comes on the thread of the last who answers.
+  std::shared_ptr<survey> survey_all(survey::listener told);
   host_port& port() noexcept { return *port_; }
   caf::actor_system& caf() noexcept { return *caf_; }
   const system_config& config() const noexcept { return config_; }
@@ -80,6 +84,7 @@ public:
   void main_done(const error* failure) override;
   void log(log_level level, const interpreter_info& who, std::string_view text) override;
   host::figures stats() const override;
+  void survey_references(interpreter_id asker, call_id call) override;
   void ended(const interpreter& who, interpreter_report report) override;
 
 private:

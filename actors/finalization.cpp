@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "actors/core.hpp"
@@ -194,7 +195,7 @@ void finalization::exit() {
 }
 
 void finalization::settle() {
-  ask(
+  const std::vector<interpreter_id> holding = ask(
       newest_first(),
       [](interpreter& i, const auto& done) {
         i.drop_imports();
@@ -202,27 +203,25 @@ void finalization::settle() {
       },
       phase_end_);
   wait_for([this] { return quiet(); });
-  // Looked at first: a host thread that lets go from here on is still named.
-  std::set<object_id> held_by_host;
-  core_.port().with_imports([&](const import_table& imports) {
-    imports.for_each([&](const object_id& id, std::uint32_t, std::uint32_t) { held_by_host.insert(id); });
+  const auto found = std::make_shared<std::pair<std::mutex, std::optional<std::vector<exported_object>>>>();
+  core* runtime = &core_;
+  const auto look = core_.survey_all([found, runtime](std::vector<exported_object> all) {
+    {
+      const std::scoped_lock lock(found->first);
+      found->second = std::move(all);
+    }
+    runtime->tell_supervisor();
   });
-  const auto found = std::make_shared<std::pair<std::mutex, std::vector<leak>>>();
-  ask(
-      newest_first(),
-      [found](interpreter& i, const auto& done) {
-        const std::vector<leak> own = i.leaks();
-        {
-          const std::scoped_lock lock(found->first);
-          found->second.insert(found->second.end(), own.begin(), own.end());
-        }
-        done();
-      },
-      phase_end_);
+  const auto known = [&] {
+    const std::scoped_lock lock(found->first);
+    return found->second.has_value();
+  };
+  if (!wait_for(known)) look->finish();
   const std::scoped_lock lock(found->first);
-  report_.leaked = found->second;
-  for (leak& l : report_.leaked)
-    if (held_by_host.contains(l.object)) l.holders.push_back(host_interpreter);
+  report_.leaked = *found->second;
+  // Who did not even come to let go cannot be asked; it is the first to suspect.
+  for (exported_object& o : report_.leaked)
+    if (o.holders.empty()) o.holders = holding;
 }
 
 void finalization::teardown() {

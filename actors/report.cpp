@@ -23,7 +23,7 @@ std::string bearer(interpreter_id id, const std::string& name) {
   return name.empty() ? fmt::format("{}", number(id)) : fmt::format("{} '{}'", number(id), name);
 }
 
-std::string holders(const leak& l) {
+std::string holders(const exported_object& l) {
   std::string all;
   for (const interpreter_id h : l.holders)
     all += (all.empty() ? "by " : ", ")
@@ -46,9 +46,9 @@ std::string to_text(const finalization_report& r) {
   std::string out = fmt::format("finalization: {} in {:.3f} s\n", name_of(r.verdict), r.seconds);
   for (const auto& p : r.phases)
     for (const std::string& who : p.forced) out += fmt::format("  forced in {}: interpreter {}\n", p.name, who);
-  for (const leak& l : r.leaked)
-    out += fmt::format("  leaked: a {} of interpreter {}, still held {}\n", l.type, bearer(l.owner, l.owner_name),
-                       holders(l));
+  for (const exported_object& l : r.leaked)
+    out += fmt::format("  leaked: {} {} of interpreter {}, still held {}\n", l.type, l.id.slot,
+                       bearer(l.id.owner, l.owner_name), holders(l));
   for (const interpreter_report& i : r.interpreters)
     if (i.outcome != end_kind::exited && i.outcome != end_kind::stopped)
       out += fmt::format("  {}: interpreter {}: {}\n", name_of(i.outcome), bearer(i.id, i.name), i.failure.message);
@@ -81,10 +81,10 @@ std::string to_json(const finalization_report& r) {
     j["interpreters"].push_back(std::move(one));
   }
   json leaked = json::array();
-  for (const leak& l : r.leaked) {
+  for (const exported_object& l : r.leaked) {
     json holders = json::array();
     for (const interpreter_id h : l.holders) holders.push_back(number(h));
-    leaked.push_back({{"owner", number(l.owner)}, {"owner_name", l.owner_name}, {"holder", holders}, {"type", l.type}});
+    leaked.push_back({{"owner", number(l.id.owner)}, {"owner_name", l.owner_name}, {"holder", holders}, {"type", l.type}, {"credit", l.credit}});
   }
   j["references"] = {{"exported", r.exported}, {"released", r.released}, {"leaked", leaked}};
   j["messages"] = {{"delivered", r.messages_delivered}, {"dead_letters", r.dead_letters}};

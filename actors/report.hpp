@@ -25,7 +25,7 @@ struct finalization_report {
   std::vector<interpreter_report> interpreters; // by id
   std::uint64_t exported = 0;
   std::uint64_t released = 0;
-  std::vector<leak> leaked;
+  std::vector<exported_object> leaked; // what was still held when everybody had let go
   std::uint64_t messages_delivered = 0;
   std::uint64_t dead_letters = 0;
   std::uint64_t finalizers_run = 0;

@@ -87,6 +87,11 @@ public:
   /// accepted. An accepted call whose interpreter ends first is reported and counted as refused.
   result<void> add_pending_call(interpreter_id who, std::function<void()> call);
 
+  /// Who holds what: every object that others than its owner hold, by id. Asks every interpreter, in a turn of its own;
+  /// those who have no turn within `patience` are left out, what they own and what they hold. Takes time and memory for
+  /// each reference there is. Any thread but an interpreter's (invalid_argument).
+  result<std::vector<exported_object>> references(std::chrono::milliseconds patience = std::chrono::seconds(1));
+
   /// Any thread, a signal watcher's too: ends run_main(). The first status counts.
   void request_exit(int status);
 

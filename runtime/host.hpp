@@ -169,6 +169,9 @@ public:
   using figures = std::vector<std::pair<std::string, double>>;
   virtual figures stats() const = 0;
   virtual figures system_stats() const = 0;
+  /// Answers the call with a list of all objects that are held by others than their owner: tables with type, owner,
+  /// credit and holders (interpreters, or "host program"). It ends when everybody who lives has had a turn.
+  virtual void survey_references(call_id call) = 0;
 
 protected:
   ~host() = default;

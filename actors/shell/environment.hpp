@@ -13,13 +13,13 @@ namespace Atoll {
 enum class end_kind : std::uint8_t { exited, stopped, failed, interrupted, killed, abandoned };
 const char* name_of(end_kind kind) noexcept;
 
-/// An export that nobody gave back.
-struct leak {
-  interpreter_id owner{};
+/// An object that others hold, as its owner and they say.
+struct exported_object {
+  object_id id;
   std::string owner_name;
-  std::vector<interpreter_id> holders; // as far as known
   std::string type;
-  object_id object;
+  std::uint64_t credit = 0;            // given away and not come home
+  std::vector<interpreter_id> holders; // whose tables have it, the host program's too; none: it is in a message
 };
 
 /// What is known of an interpreter when it ends. Exactly one for each that ever started.
@@ -71,6 +71,9 @@ public:
   virtual void main_done(const error* failure) = 0;
   virtual void log(log_level level, const interpreter_info& who, std::string_view text) = 0;
   virtual host::figures stats() const = 0;
+
+  /// Looks who exports and who holds what (actors/survey.hpp), and answers the call with it.
+  virtual void survey_references(interpreter_id asker, call_id call) = 0;
 
   /// The owner's last turn is over; its memory is given back.
   virtual void ended(const interpreter& who, interpreter_report report) = 0;

@@ -83,7 +83,8 @@ public:
   void drop_imports();
   /// Ends the interpreter at the end of this turn.
   void end(end_kind outcome, error failure = {});
-  std::vector<leak> leaks();
+  /// What others hold of this interpreter's.
+  std::vector<exported_object> exported();
   /// A connect() of the guest has its socket, or failed.
   void connected(guest_word token, const result<opened_socket>& socket);
   /// A receiver the guest waited for has room again.
@@ -150,6 +151,7 @@ public:
   void count_finalizer(const error* failure) override;
   figures stats() const override;
   figures system_stats() const override { return env_.stats(); }
+  void survey_references(call_id call) override { env_.survey_references(id_, call); }
 
 private:
   struct watcher {

@@ -138,10 +138,10 @@ void interpreter::drop_imports() {
   imports_.drop_all_uses();
 }
 
-std::vector<leak> interpreter::leaks() {
-  std::vector<leak> all;
-  exports_.for_each([&](const object_id& id, guest_word object, std::uint64_t) {
-    all.push_back({id_, name_, {}, guest_ != nullptr ? guest_->describe(object) : "object", id});
+std::vector<exported_object> interpreter::exported() {
+  std::vector<exported_object> all;
+  exports_.for_each([&](const object_id& id, guest_word object, std::uint64_t out) {
+    all.push_back({id, name_, guest_ != nullptr ? guest_->describe(object) : "object", out, {}});
   });
   return all;
 }

@@ -36,8 +36,26 @@ void open_log(lua_State* L) {
 
 // -- atoll.stats ----------------------------------------------------------------------------------------------------
 
+int surveyed(lua_State* L, int, lua_KContext) {
+  lua_guest& g = lua_guest::of(L);
+  g.end_wait(L);
+  return g.push_message_values(L);
+}
+
+/// Who holds what.
+int survey_references(lua_State* L) {
+  lua_guest& g = lua_guest::of(L);
+  g.require_wait(L);
+  const call_id call = g.out.open_call(g.begin_wait());
+  g.out.survey_references(call);
+  g.current->call = call;
+  return g.suspend(L, 0, surveyed);
+}
+
 int atoll_stats(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
+  static const char* const subjects[] = {"figures", "references", nullptr};
+  if (luaL_checkoption(L, 1, "figures", subjects) == 1) return survey_references(L);
   g.figures = g.out.system_stats();
   lua_createtable(L, 0, static_cast<int>(g.figures.size()));
   for (const auto& [name, value] : g.figures) {

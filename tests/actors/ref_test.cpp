@@ -99,6 +99,23 @@ TEST_CASE("a reference released after its owner died does no harm") {
   copy = {};
 }
 
+TEST_CASE("the runtime lists who holds what: type, owner, credit and holders, until it is over") {
+  runtime_under_test t;
+  ref<account> a = t.make("alice", nullptr);
+  const auto all = t.runtime.references();
+  REQUIRE(all.has_value());
+  REQUIRE(all->size() == 1);
+  CHECK((*all)[0].id.owner == t.owner.id());
+  CHECK((*all)[0].type == "account");
+  CHECK((*all)[0].credit > 0);
+  CHECK((*all)[0].holders == std::vector<interpreter_id>{host_interpreter});
+  a = {};
+  for (int i = 0; i < 1000 && !t.runtime.references()->empty(); ++i) std::this_thread::sleep_for(1ms);
+  CHECK(t.runtime.references()->empty());
+  t.runtime.finalize();
+  CHECK(code_of(t.runtime.references()) == errc::runtime_finalized);
+}
+
 TEST_CASE("a reference held through the finalization is a leak of the host program, and its later end does no harm") {
   ref<account> a;
   std::atomic<int> alive{0};
@@ -108,7 +125,7 @@ TEST_CASE("a reference held through the finalization is a leak of the host progr
     const auto r = t.runtime.finalize();
     CHECK(r.verdict == finalization_report::verdict_kind::leaked);
     REQUIRE(r.leaked.size() == 1);
-    CHECK(r.leaked[0].owner == t.owner.id());
+    CHECK(r.leaked[0].id.owner == t.owner.id());
     CHECK(r.leaked[0].type == "account");
     CHECK(r.leaked[0].holders == std::vector<interpreter_id>{host_interpreter});
     CHECK(to_text(r).find("held by the host program") != std::string::npos);

@@ -252,7 +252,7 @@ void round(std::uint64_t seed, ending how) {
     // What was let go between the look for leaks and the end of the owner is in neither of the two.
     CHECK(r.exported - r.released <= r.leaked.size());
     // Nobody else holds it, and maybe no host thread either any more: then its release was on the way.
-    for (const leak& l : r.leaked)
+    for (const exported_object& l : r.leaked)
       CHECK((l.holders.empty() || l.holders == std::vector<interpreter_id>{host_interpreter}));
     std::this_thread::sleep_for(1ms);
     if (seed % 3 == 0) t.runtime.reset(); // the threads go on

@@ -226,6 +226,7 @@ public:
   void main_done(const error*) override { ++main_done_told; }
   void log(log_level, const interpreter_info&, std::string_view text) override { logs.emplace_back(text); }
   host::figures stats() const override { return {}; }
+  void survey_references(interpreter_id, call_id) override {}
   void ended(const interpreter& who, interpreter_report r) override {
     CHECK(report(who.id()) == nullptr);
     reports.push_back(std::move(r));

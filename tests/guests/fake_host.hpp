@@ -113,6 +113,7 @@ public:
   void count_finalizer(const error* failure) override;
   figures stats() const override { return {{"heap_bytes", 1}}; }
   figures system_stats() const override { return {{"interpreters", 2}}; }
+  void survey_references(call_id) override {}
 
   guest_word listener_token = 0;
   guest_word connection_token = 0;

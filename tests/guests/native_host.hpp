@@ -143,6 +143,7 @@ public:
   void request_exit(int) override {}
   figures stats() const override { return {}; }
   figures system_stats() const override { return {}; }
+  void survey_references(call_id) override {}
 
 private:
   std::string name_ = "accounts";

@@ -140,6 +140,7 @@ public:
   void main_done(const error*) override {}
   void log(log_level, const interpreter_info&, std::string_view text) override { violated(std::string(text)); }
   host::figures stats() const override { return {}; }
+  void survey_references(interpreter_id, call_id) override {}
   void ended(const interpreter&, interpreter_report r) override {
     const std::scoped_lock lock(book_mutex_);
     reports_.push_back(std::move(r));

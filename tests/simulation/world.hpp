@@ -352,7 +352,7 @@ private:
     for (const auto& f : stopped_)
       if (!f.ready()) violated("I5: a stop is not answered by the end");
     if (report_.verdict == finalization_report::verdict_kind::forced) violated("finalization had to use force");
-    for (const leak& l : report_.leaked)
+    for (const exported_object& l : report_.leaked)
       if (l.holders != std::vector{host_interpreter}) violated("an object leaked that the host does not hold");
     if (runtime_->where().tombstones() != 0) violated("I3: a tombstone is left at the end");
     if (runtime_->where().size() != 0) violated("somebody is left at the end");

@@ -268,8 +268,8 @@ void round::audit(const finalization_report& r) {
   if (ending_ == ending::let_go_first && r.verdict != verdict::clean) wrong("the end was not clean:\n" + to_text(r));
 
   std::map<interpreter_id, std::uint64_t> leaked;
-  for (const leak& l : r.leaked) {
-    ++leaked[l.owner];
+  for (const exported_object& l : r.leaked) {
+    ++leaked[l.id.owner];
     if (l.holders != std::vector<interpreter_id>{host_interpreter}) wrong("somebody but the host program holds a leak");
   }
   std::set<interpreter_id> reported;
