@@ -84,7 +84,11 @@ std::string to_json(const finalization_report& r) {
   for (const exported_object& l : r.leaked) {
     json holders = json::array();
     for (const interpreter_id h : l.holders) holders.push_back(number(h));
-    leaked.push_back({{"owner", number(l.id.owner)}, {"owner_name", l.owner_name}, {"holder", holders}, {"type", l.type}, {"credit", l.credit}});
+    leaked.push_back({{"owner", number(l.id.owner)},
+                      {"owner_name", l.owner_name},
+                      {"holder", holders},
+                      {"type", l.type},
+                      {"credit", l.credit}});
   }
   j["references"] = {{"exported", r.exported}, {"released", r.released}, {"leaked", leaked}};
   j["messages"] = {{"delivered", r.messages_delivered}, {"dead_letters", r.dead_letters}};

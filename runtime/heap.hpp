@@ -9,12 +9,15 @@
 //   (2) a block handed out for n bytes has n rounded up to its class behind it; it may have more (see resize).
 //   (3) a block is given back once, with the size it was last asked for.          checked builds abort otherwise
 //   (4) nobody writes to a block after giving it back.                            checked builds abort otherwise
-//   (5) every byte from the system is in a chunk or in a large block, and each of those is in its list.
+//   (5) a heap with an owner is touched in its turn only (runtime/heap_turn.hpp). checked builds abort otherwise
+//   (6) every byte from the system is in a chunk or in a large block, and each of those is in its list.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+
+#include "runtime/heap_turn.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ATOLL_HEAP_ASAN 1
@@ -36,7 +39,10 @@ public:
   static constexpr std::size_t max_small = 1024;
 
   // limit_bytes bounds bytes_in_use(); 0 means no limit.
-  explicit heap(std::size_t limit_bytes = 0) noexcept { set_limit(limit_bytes); }
+  // owner: whose turn touches it; without one, whoever does.
+  explicit heap(std::size_t limit_bytes = 0, interpreter_id owner = host_interpreter) noexcept : owner_(owner) {
+    set_limit(limit_bytes);
+  }
   ~heap();
   heap(const heap&) = delete;
   heap& operator=(const heap&) = delete;
@@ -51,6 +57,7 @@ public:
   // and shrinking never fails. When growing fails the block stays as it was.
   [[nodiscard]] void* reallocate(void* p, std::size_t old_bytes, std::size_t new_bytes) noexcept;
 
+  interpreter_id owner() const noexcept { return owner_; }
   std::size_t bytes_in_use() const noexcept { return in_use_; }
   // Asked of the system: chunks and large blocks with their links.
   std::size_t bytes_reserved() const noexcept { return reserved_; }
@@ -116,6 +123,7 @@ private:
   static void hide(const void* p, std::size_t bytes) noexcept;
   static void show(const void* p, std::size_t bytes) noexcept;
 
+  const interpreter_id owner_;
   std::size_t in_use_ = 0;
   std::size_t limit_ = no_limit;
   std::size_t peak_ = 0;
@@ -130,6 +138,7 @@ private:
 };
 
 inline void* heap::allocate(std::size_t bytes) noexcept {
+  heap_turn::check(owner_);
   if (!admits(bytes)) [[unlikely]]
     return nullptr;
   void* block = take(bytes + guard_bytes);
@@ -141,6 +150,7 @@ inline void* heap::allocate(std::size_t bytes) noexcept {
 
 inline void heap::deallocate(void* p, std::size_t bytes) noexcept {
   if (p == nullptr) return;
+  heap_turn::check(owner_);
   in_use_ -= bytes;
   give(check_guard(p, bytes), bytes + guard_bytes);
 }
@@ -151,6 +161,7 @@ inline void* heap::reallocate(void* p, std::size_t old_bytes, std::size_t new_by
     deallocate(p, old_bytes);
     return nullptr;
   }
+  heap_turn::check(owner_);
   if (new_bytes > old_bytes && !admits(new_bytes - old_bytes)) [[unlikely]]
     return nullptr;
   void* old_block = check_guard(p, old_bytes);

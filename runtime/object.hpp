@@ -74,6 +74,8 @@ public:
   void close() noexcept;
 
   std::size_t live() const noexcept { return live_; }
+  /// Checked builds: aborts when it is not the owner's turn.
+  void check_turn() const noexcept { heap_turn::check(heap_.owner()); }
 
 private:
   void link(object& o) noexcept;
@@ -89,8 +91,12 @@ private:
   std::unordered_map<std::type_index, std::unique_ptr<object_class>> classes_;
 };
 
-inline void retain(object& o) noexcept { ++o.count; }
+inline void retain(object& o) noexcept {
+  o.cls->space->check_turn();
+  ++o.count;
+}
 inline void release(object& o) noexcept {
+  o.cls->space->check_turn();
   if (--o.count == 0) o.cls->space->release(o);
 }
 
@@ -129,8 +135,11 @@ public:
   }
 
   explicit operator bool() const noexcept { return cell_ != nullptr; }
-  T* operator->() const noexcept { return &cell_->content(); }
-  T& operator*() const noexcept { return cell_->content(); }
+  T* operator->() const noexcept { return &**this; }
+  T& operator*() const noexcept {
+    cell_->cls->space->check_turn();
+    return cell_->content();
+  }
   T* get() const noexcept { return cell_ != nullptr ? &cell_->content() : nullptr; }
   /// The header; the handle must not be empty.
   object& header() const noexcept { return *cell_; }

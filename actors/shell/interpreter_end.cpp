@@ -27,7 +27,7 @@ interpreter::interpreter(environment& env, const interpreter_config& config, int
       name_(options.name),
       make_guest_(std::move(make_guest)),
       box_(new inbox(id, config.high_water)),
-      heap_(std::make_unique<heap>(options.memory)),
+      heap_(std::make_unique<heap>(options.memory, id)),
       exports_(id, config.credit),
       imports_(id, config.credit),
       outbox_(id, env.where()) {

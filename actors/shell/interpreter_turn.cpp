@@ -31,6 +31,7 @@ controls interpreter::pending_controls() const noexcept {
 
 interpreter::turn_result interpreter::turn() {
   if (finished_) return turn_result::done;
+  const heap_turn mine(id_);
   box_->turn().begin();
   std::uint64_t start = turn_ticks();
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

@@ -7,8 +7,9 @@ namespace Atoll {
 
 namespace {
 
-int answered(lua_State* L, int, lua_KContext) {
+int answered(lua_State* L, int, lua_KContext target) {
   lua_guest& g = lua_guest::of(L);
+  g.name_target(lua_guest::call_target::unpacked(target));
   g.end_wait(L);
   return g.push_message_values(L);
 }
@@ -35,10 +36,11 @@ int after_post(lua_State* L, interpreter_id to, int results) {
 int call_and_wait(lua_State* L, outgoing m) {
   lua_guest& g = lua_guest::of(L);
   g.require_wait(L);
+  const std::intptr_t target = g.target_of(m).packed(); // the answer may come when the reference is gone
   m.call = g.out.open_call(g.begin_wait());
   if (!g.post(L, m)) return g.raise_failure(L);
   g.current->call = m.call;
-  return g.suspend(L, 0, answered);
+  return g.suspend(L, target, answered);
 }
 
 int call_later(lua_State* L, outgoing m) {

@@ -42,11 +42,27 @@ bool lua_guest::post(lua_State* L, const outgoing& m) {
   if (sent) return true;
   out.rollback();
   if (status == send_status::no_memory) return fail_with(errc::out_of_memory, "no memory for the message");
-  std::string text = fmt::format("{} is gone", name_of_interpreter(m.to));
-  if (m.kind == record_kind::invoke)
-    text += fmt::format(", and {} {} with it", out.type_name(out.imports().type_of(m.via)),
-                        out.imports().id_of(m.via).slot);
-  return fail_with(errc::interpreter_gone, std::move(text));
+  fail_with(errc::interpreter_gone, fmt::format("{} is gone", name_of_interpreter(m.to)));
+  if (m.kind == record_kind::invoke) lost_with_owner(target_of(m));
+  return false;
+}
+
+lua_guest::call_target lua_guest::target_of(const outgoing& m) const noexcept {
+  if (m.kind != record_kind::invoke) return {};
+  return {true, out.imports().type_of(m.via), out.imports().id_of(m.via).slot};
+}
+
+void lua_guest::lost_with_owner(call_target target) {
+  failure_.message += fmt::format(", and {} {} with it", out.type_name(target.type), target.slot);
+}
+
+void lua_guest::name_target(call_target target) {
+  if (!target.is_object || current->wake != wake_reason::outcome || wait_outcome->what != outcome::kind::failed) return;
+  if (wait_outcome->failure->code != errc::interpreter_gone) return;
+  failure_ = *wait_outcome->failure;
+  lost_with_owner(target);
+  gone_ = {.what = outcome::kind::failed, .failure = &failure_};
+  wait_outcome = &gone_;
 }
 
 void lua_guest::reply(lua_State* L, task& t, int first) {

@@ -158,6 +158,25 @@ public:
 
   // -- errors: errors.cpp -----------------------------------------------------------------------------------------
   error& failure() noexcept { return failure_; }
+  /// What a call is for, when it is for an object: fits what a continuation remembers.
+  struct call_target {
+    bool is_object = false;
+    type_id type{};
+    std::uint32_t slot = 0;
+
+    std::intptr_t packed() const noexcept {
+      return is_object ? static_cast<std::intptr_t>(std::uint64_t{slot} << 32U
+                                                    | std::uint64_t{static_cast<std::uint16_t>(type)} << 1U | 1U)
+                       : 0;
+    }
+    static call_target unpacked(std::intptr_t p) noexcept {
+      const auto all = static_cast<std::uint64_t>(p);
+      return {(all & 1U) != 0, type_id{static_cast<std::uint16_t>(all >> 1U)}, static_cast<std::uint32_t>(all >> 32U)};
+    }
+  };
+  call_target target_of(const outgoing& m) const noexcept;
+  /// Before end_wait(): when the call failed because its owner is gone, the error names the object too.
+  void name_target(call_target target);
   bool fail_with(errc code, std::string message);
   /// Raises failure() as an error object.
   int raise_failure(lua_State* L);
@@ -298,7 +317,9 @@ private:
   type_id type_at(lua_State* L, int index);
 
   std::vector<std::uint32_t> slots_; // exported word - 1 -> export slot
-  std::string last_type_name_;       // as last asked for
+  void lost_with_owner(call_target target);
+  outcome gone_;               // name_target()'s
+  std::string last_type_name_; // as last asked for
   type_id last_type_{};
   std::vector<guest_word> free_words_;
   identity_map seen_; // encode.cpp

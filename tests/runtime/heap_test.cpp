@@ -328,6 +328,24 @@ TEST_CASE("shrinking succeeds when the system has no memory left") {
 
 #if defined(ATOLL_CHECKED)
 
+TEST_CASE("a checked heap aborts when it is touched outside its owner's turn, and names both (5)") {
+  heap h(0, Atoll::interpreter_id{3});
+  void* p = nullptr;
+  {
+    const Atoll::heap_turn mine(Atoll::interpreter_id{3});
+    p = h.allocate(40);
+    const Atoll::heap_turn another(Atoll::interpreter_id{5});
+    CHECK_FALSE(holds_in_child([&] {
+      h.deallocate(p, 40);
+      return true;
+    }));
+  }
+  CHECK_FALSE(holds_in_child([&] { return h.allocate(8) != nullptr; }));
+  CHECK_FALSE(holds_in_child([&] { return h.reallocate(p, 40, 80) != nullptr; }));
+  const Atoll::heap_turn again(Atoll::interpreter_id{3});
+  h.deallocate(p, 40);
+}
+
 TEST_CASE("a checked heap aborts on a size that is not the block's (3)") {
   CHECK_FALSE(holds_in_child([] {
     heap h;
