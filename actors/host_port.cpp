@@ -135,7 +135,7 @@ host_port::answer_ptr host_port::ask(interpreter_id to, record_kind kind, const 
   lock_type lock(mutex_);
   if (auto no = refusal()) return given(tl::unexpected<error>(std::move(*no)));
   const call_id call = ++last_number_;
-  const auto a = std::make_shared<answer>();
+  auto a = std::make_shared<answer>();
   calls_.emplace(call, a);
   const auto sent = put_message(to, kind, [&](wire_writer& w) {
     w.put_u64(call);
@@ -197,7 +197,7 @@ host_port::answer_ptr host_port::run(const imported& target, std::unique_ptr<cal
 }
 
 host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job> work, const imported* target) {
-  const auto a = std::make_shared<answer>();
+  auto a = std::make_shared<answer>();
   error why;
   {
     const lock_type lock(mutex_);

@@ -5,10 +5,10 @@
 //             (2) an object id whose generation is stale never resolves again (DESIGN rule 10).
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <tuple>
 
 namespace Atoll {
 
@@ -31,7 +31,10 @@ struct object_id {
   std::uint32_t slot = 0;
   std::uint32_t generation = 0;
 
-  friend auto operator<=>(const object_id&, const object_id&) = default;
+  friend bool operator==(const object_id&, const object_id&) = default;
+  friend bool operator<(const object_id& a, const object_id& b) noexcept {
+    return std::tie(a.owner, a.slot, a.generation) < std::tie(b.owner, b.slot, b.generation);
+  }
 };
 
 /// Names an object's type (channels/type_names.hpp).

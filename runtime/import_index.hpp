@@ -65,7 +65,7 @@ public:
 
   std::size_t bytes() const noexcept {
     std::size_t all = pages_in_use_ * sizeof(cell_array);
-    for (const auto& [owner, p] : owners_) all += sizeof(p) + p.capacity() * sizeof(page);
+    for (const auto& [owner, p] : owners_) all += sizeof(pages) + p.capacity() * sizeof(page);
     return all;
   }
 

@@ -63,7 +63,7 @@ void interpreter::tell_main_done(const error* failure) {
 void interpreter::post_job(std::unique_ptr<job> work) {
   outbox_.open(id_, record_kind::job).put_u64(reinterpret_cast<std::uint64_t>(work.get()));
   commit_word();
-  work.release();
+  (void)work.release(); // the record's now
 }
 
 void interpreter::handle_stop(wire_reader& in, interpreter_id from) {
