@@ -92,7 +92,7 @@ public:
     auto work = std::make_unique<step_job>(std::move(what));
     out_.open(who, record_kind::job).put_u64(reinterpret_cast<std::uint64_t>(work.get()));
     if (out_.commit() <= send_status::crowded) {
-      work.release();
+      (void)work.release(); // the record's
       out_.flush();
     } else {
       ignoring_visitor nothing;
