@@ -18,13 +18,24 @@ std::optional<guest_word> finalizer_registry::take(id number) {
   return e.what;
 }
 
-std::optional<finalizer_registry::entry> finalizer_registry::take_next(int min_priority) {
+std::optional<finalizer_registry::entry> finalizer_registry::next(int min_priority) const {
   if (at_exit_.empty()) return std::nullopt;
   const auto& [best, what] = *at_exit_.rbegin();
   if (best.first < min_priority) return std::nullopt;
-  const entry e{best.second, what, best.first};
-  take(e.number);
+  return entry{best.second, what, best.first};
+}
+
+std::optional<finalizer_registry::entry> finalizer_registry::take_next(int min_priority) {
+  const auto e = next(min_priority);
+  if (e) take(e->number);
   return e;
+}
+
+void finalizer_registry::leave_to_object(id number) {
+  const auto at = entries_.find(number);
+  if (at == entries_.end() || !at->second.priority) return;
+  at_exit_.erase({*at->second.priority, number});
+  at->second.priority.reset();
 }
 
 } // namespace Atoll

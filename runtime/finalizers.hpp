@@ -4,9 +4,9 @@
 // Ownership: the guest, or its shell; what an entry's word stands for is the guest's business.
 // Threads: owner only.
 // Invariants: (1) a word added comes out once: by take, take_next or cancel.
-//             (2) take_next gives the highest priority first and the newest first among equals, of what is in the
+//             (2) next and take_next give the highest priority first and the newest first among equals, of what is in the
 //                 registry at that moment.
-//             (3) an entry without a priority never comes out of take_next.
+//             (3) an entry without a priority, or left to its object, never comes out of them.
 #pragma once
 
 #include <cstddef>
@@ -37,8 +37,13 @@ public:
   bool cancel(id number) { return take(number).has_value(); }
   /// Disarms it, for a run by hand or because its object died.
   std::optional<guest_word> take(id number);
-  /// Takes the one to run next at exit, among those of at least this priority.
+  /// The one to run next at exit, among those of at least this priority.
+  std::optional<entry> next(int min_priority) const;
+  /// Takes it out.
   std::optional<entry> take_next(int min_priority);
+
+  /// From now on only its object's death, or a run by hand, takes it.
+  void leave_to_object(id number);
 
   std::size_t size() const noexcept { return entries_.size(); }
 

@@ -22,6 +22,14 @@ void object_space::unlink(object& o) noexcept {
   --live_;
 }
 
+bool object_space::brought_back(object& o) noexcept {
+  o.count = 1;
+  watch_->dying(o);
+  if (--o.count == 0) return false;
+  link(o);
+  return true;
+}
+
 void object_space::release(object& o) noexcept {
   if (closing_) return; // close() destroys it, or has
   unlink(o);
@@ -31,6 +39,7 @@ void object_space::release(object& o) noexcept {
   draining_ = true;
   while (object* last = queue_) {
     queue_ = last->next;
+    if (watch_ != nullptr && brought_back(*last)) continue;
     const object_class& c = *last->cls;
     c.destroy(*last);
     heap_.deallocate(last, c.bytes);

@@ -53,6 +53,16 @@ struct object_cell : object {
   T& content() noexcept { return *std::launder(reinterpret_cast<T*>(storage)); }
 };
 
+/// Is told of each object whose count fell to 0, before it is destroyed. The object has one count meanwhile, and lives on
+/// when somebody keeps another. Not told of what close() destroys. Never called inside itself.
+class death_watch {
+public:
+  virtual void dying(object& o) = 0;
+
+protected:
+  ~death_watch() = default;
+};
+
 class object_space {
 public:
   explicit object_space(heap& memory) noexcept : heap_(memory) {}
@@ -73,6 +83,9 @@ public:
   /// Destroys every object that is left, each once; handles among them are void from then on.
   void close() noexcept;
 
+  /// Null: nobody is told any more, as while it costs nothing.
+  void watch(death_watch* who) noexcept { watch_ = who; }
+
   std::size_t live() const noexcept { return live_; }
   /// Checked builds: aborts when it is not the owner's turn.
   void check_turn() const noexcept { heap_turn::check(heap_.owner()); }
@@ -80,11 +93,13 @@ public:
 private:
   void link(object& o) noexcept;
   void unlink(object& o) noexcept;
+  bool brought_back(object& o) noexcept;
   void* take_memory(std::size_t bytes);
 
   heap& heap_;
   object* all_ = nullptr;
   object* queue_ = nullptr;
+  death_watch* watch_ = nullptr;
   bool draining_ = false;
   bool closing_ = false;
   std::size_t live_ = 0;

@@ -1,5 +1,4 @@
 // The end of a program: atoll.exit, atoll.at_exit, and the run of exit handlers and finalizers.
-#include <climits>
 #include <utility>
 
 #include "guests/lua/calls.hpp"
@@ -9,9 +8,12 @@ namespace Atoll {
 namespace {
 
 int atoll_at_exit(lua_State* L) {
+  lua_guest& g = lua_guest::of(L);
   luaL_checktype(L, 1, LUA_TFUNCTION);
+  if (g.exit_handlers_over || g.closing)
+    return g.raise(L, errc::runtime_finalizing, "at_exit: the exit handlers of this interpreter have run");
   lua_settop(L, 1);
-  lua_guest::of(L).exit_handlers.push_back(luaL_ref(L, LUA_REGISTRYINDEX));
+  g.exit_handlers.push_back(luaL_ref(L, LUA_REGISTRYINDEX));
   return 0;
 }
 
@@ -60,6 +62,7 @@ int run_all(lua_State* L) {
     if (nargs < 0) break;
     handler_ran(L, lua_pcallk(L, nargs, 0, 1, nargs, exit_step), nargs);
   }
+  g.exit_handlers_over = true;
   g.out.exited();
   return 0;
 }

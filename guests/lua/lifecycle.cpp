@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <climits>
 
 #include "guests/lua/calls.hpp"
 #include "guests/lua/futures.hpp"
@@ -228,7 +227,7 @@ void lua_guest::close() {
   });
   if (!dead) {
     running.store(main, std::memory_order_relaxed);
-    while (!dead && push_next_finalizer(main, INT_MIN)) finalizer_ran(main, lua_pcall(main, 1, 0, 0), "a finalizer");
+    run_last_finalizers();
     if (!dead) lua_close(main); // otherwise the heap takes everything back
     running.store(nullptr, std::memory_order_relaxed);
   }

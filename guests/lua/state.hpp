@@ -153,6 +153,8 @@ public:
   // -- finalizers: finalizers.cpp ---------------------------------------------------------------------------------
   /// Pushes the function and the object of the finalizer to run next at exit; false: none is left.
   bool push_next_finalizer(lua_State* L, int min_priority);
+  /// All that are left and have a priority, without waiting. None can be made after it.
+  void run_last_finalizers();
   /// Counts and logs; the error, if any, is on top and is popped.
   void finalizer_ran(lua_State* L, int status, const char* what);
 
@@ -282,7 +284,9 @@ public:
   std::vector<slab_id> moving;        // connections in the message under way
 
   std::vector<int> exit_handlers; // exit.cpp
-  finalizer_registry finalizers;  // finalizers.cpp
+  bool exit_handlers_over = false;
+  finalizer_registry finalizers; // finalizers.cpp
+  bool finalizers_over = false;
 
   std::string scratch;   // for texts under construction
   std::string traceback; // of the latest error, by with_traceback

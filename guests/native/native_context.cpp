@@ -59,6 +59,25 @@ reference native_codec::get(const wire_ref& r) {
   return reference(std::make_shared<foreign_holder>(foreign_ref(foreign_, got->import)));
 }
 
+result<void> native_context::at_exit(exit_handler f) {
+  if (!f) return fail(errc::invalid_argument, "at_exit: a function expected");
+  if (exit_handlers_over_)
+    return fail(errc::runtime_finalizing, "at_exit: the exit handlers of this interpreter have run");
+  exit_handlers_.push_back(std::move(f));
+  return {};
+}
+
+result<native_finalizer> native_context::finalizer(exit_handler f, int priority) {
+  native_finalizers::function run;
+  if (f) run = [f = std::move(f)](native_context& c, object*) { f(c); };
+  return named(finalizers_.add(nullptr, std::move(run), priority));
+}
+
+result<native_finalizer> native_context::named(result<native_finalizers::id> made) {
+  if (!made) return tl::unexpected<error>(std::move(made.error()));
+  return native_finalizer(finalizers_, *made);
+}
+
 result<void> native_context::send_values(interpreter_id to, std::string_view function, std::span<const value> args) {
   wire_writer& w = host_.open_message(to, record_kind::send);
   w.put_text(function);

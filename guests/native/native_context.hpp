@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "guests/native/native_finalizers.hpp"
 #include "guests/native/native_values.hpp"
 #include "runtime/host.hpp"
 #include "runtime/object.hpp"
@@ -40,9 +41,11 @@ private:
 class native_context {
 public:
   using exit_handler = std::function<void(native_context&)>;
+  template <class T>
+  using object_finalizer = std::function<void(native_context&, const handle<T>&)>;
 
   explicit native_context(host& outside)
-      : host_(outside), objects_(outside.memory()), foreign_(outside), codec_(outside, foreign_) {}
+      : host_(outside), objects_(outside.memory()), foreign_(outside), codec_(outside, foreign_), finalizers_(*this) {}
   native_context(const native_context&) = delete;
   native_context& operator=(const native_context&) = delete;
 
@@ -79,11 +82,27 @@ public:
   result<void> send_values(interpreter_id to, std::string_view function, std::span<const value> args);
   result<void> send_values(const foreign_ref& to, std::string_view method, std::span<const value> args);
 
-  /// Runs at exit, last in first out.
-  void at_exit(exit_handler f) { exit_handlers_.push_back(std::move(f)); }
+  /// Runs at exit, last in first out. runtime_finalizing when the exit handlers have run.
+  result<void> at_exit(exit_handler f);
+
+  /// Runs once: when the object dies (it is whole then, and lives on if a handle to it is kept), by hand, or, with a
+  /// priority, at exit, highest first, the newest first among equals: those of 0 and more while all peers live, the rest
+  /// when this interpreter closes. Objects die of their last handle: the function must not hold one.
+  /// invalid_argument: an empty or another interpreter's handle, a dying object, no function. runtime_finalizing: too late.
+  template <class T>
+  result<native_finalizer> finalizer(const handle<T>& o, std::type_identity_t<object_finalizer<T>> f,
+                                     std::optional<int> priority = std::nullopt) {
+    if (!o) return fail(errc::invalid_argument, "finalizer: an object expected, got an empty handle");
+    native_finalizers::function run;
+    if (f) run = [f = std::move(f)](native_context& c, object* dying) { f(c, handle<T>::of(*dying)); };
+    return named(finalizers_.add(&o.header(), std::move(run), priority));
+  }
+  /// The same without an object: by hand or at exit.
+  result<native_finalizer> finalizer(exit_handler f, int priority);
 
 private:
   friend class native_guest;
+  result<native_finalizer> named(result<native_finalizers::id> made);
   result<void> finish(wire_writer& w, std::span<const value> args, interpreter_id to);
 
   host& host_;
@@ -92,6 +111,8 @@ private:
   native_codec codec_;
   std::unordered_map<std::type_index, std::unique_ptr<own_holder>> states_;
   std::vector<exit_handler> exit_handlers_;
+  bool exit_handlers_over_ = false;
+  native_finalizers finalizers_;
 };
 
 } // namespace Atoll

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <limits>
+
 #include "guests/native/factory.hpp"
 
 namespace Atoll {
@@ -140,22 +142,32 @@ void native_guest::drop(guest_word word) {
 
 std::string native_guest::describe(guest_word word) { return object_of(word).cls->name; }
 
+bool native_guest::run_next_handler() {
+  if (context_.exit_handlers_.empty()) return false;
+  const native_context::exit_handler f = std::move(context_.exit_handlers_.back());
+  context_.exit_handlers_.pop_back();
+  const result<void> ran = guarded([&]() -> result<void> {
+    f(context_);
+    return {};
+  });
+  report_finalizer(host_, ran, "an exit handler");
+  return true;
+}
+
 void native_guest::run_exit_handlers() {
-  // One may add others: they run too.
-  while (!context_.exit_handlers_.empty()) {
-    const native_context::exit_handler f = std::move(context_.exit_handlers_.back());
-    context_.exit_handlers_.pop_back();
-    const native_results ran = guarded([&]() -> native_results {
-      f(context_);
-      return std::vector<value>{};
-    });
-    host_.count_finalizer(ran ? nullptr : &ran.error());
+  // One may add others, of both sorts: they run too.
+  while (run_next_handler() || context_.finalizers_.run_next(0)) {
   }
+  context_.exit_handlers_over_ = true;
   host_.exited();
 }
 
 void native_guest::close() {
+  context_.exit_handlers_over_ = true;
   context_.exit_handlers_.clear();
+  while (!killed_ && context_.finalizers_.run_next(std::numeric_limits<int>::min())) {
+  }
+  context_.finalizers_.close();
   context_.states_.clear();
   context_.objects_.close();
 }

@@ -5,24 +5,11 @@
 //             (2) no exception leaves: user code that throws makes a guest_error with what() as its message.
 #pragma once
 
+#include "guests/native/guarded.hpp"
 #include "guests/native/native_context.hpp"
 #include "guests/native/native_interface.hpp"
 
 namespace Atoll {
-
-/// Runs user code; what it throws becomes an error.
-template <class F>
-native_results guarded(F&& f) {
-  try {
-    return f();
-  } catch (const std::bad_alloc&) {
-    return fail(errc::out_of_memory, "not enough memory");
-  } catch (const std::exception& e) {
-    return fail(errc::guest_error, e.what());
-  } catch (...) {
-    return fail(errc::guest_error, "an exception that is no std::exception");
-  }
-}
 
 class native_guest final : public guest {
 public:
@@ -40,7 +27,7 @@ public:
   bool waiting() const override { return false; }
   std::size_t tasks() const override { return 0; }
   void run_exit_handlers() override;
-  void interrupt(errc) override {}
+  void interrupt(errc code) override { killed_ = killed_ || code == errc::killed; }
   void drop_imports() override { context_.foreign_.over = true; }
   void close() override;
   void tick() noexcept override {}
@@ -52,12 +39,14 @@ private:
   native_results access(object& target, bool set, native_args args);
   /// "account 3 of interpreter 2 'bank'", for errors of calls through a reference.
   std::string text_of(const object& exported) const;
+  bool run_next_handler();
   void answer(request_id request, std::string_view what, native_results results);
   void report(request_id request, std::string_view what, error why);
 
   host& host_;
   std::shared_ptr<const native_interface> offered_;
   native_context context_;
+  bool killed_ = false; // its finalizers do not run any more
 };
 
 } // namespace Atoll

@@ -1,0 +1,95 @@
+#include "guests/native/native_finalizers.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "guests/native/guarded.hpp"
+#include "guests/native/native_context.hpp"
+
+namespace Atoll {
+
+void report_finalizer(host& outside, const result<void>& ran, const char* what) {
+  outside.count_finalizer(ran ? nullptr : &ran.error());
+  if (!ran) outside.log(log_level::error, fmt::format("in {}: {}", what, ran.error().message));
+}
+
+result<native_finalizers::id> native_finalizers::add(object* o, function f, std::optional<int> priority) {
+  if (closed_) return fail(errc::runtime_finalizing, "finalizer: the last finalizers of this interpreter have run");
+  if (!f) return fail(errc::invalid_argument, "finalizer: a function expected");
+  if (o == nullptr && !priority)
+    return fail(errc::invalid_argument, "finalizer: without an object it needs a priority, or it never runs");
+  if (o != nullptr && o->cls->space != &context_.objects())
+    return fail(errc::invalid_argument, "finalizer: an object of this interpreter expected");
+  if (std::find(dying_.begin(), dying_.end(), o) != dying_.end())
+    return fail(errc::invalid_argument, "finalizer: the object is dying");
+  const id which = order_.add(0, priority);
+  records_.emplace(which, record{o, std::move(f)});
+  if (o != nullptr) by_object_[o].push_back(which);
+  if (!by_object_.empty()) context_.objects().watch(this);
+  return which;
+}
+
+std::optional<native_finalizers::record> native_finalizers::take(id which) {
+  const auto at = records_.find(which);
+  if (at == records_.end()) return std::nullopt;
+  record r = std::move(at->second);
+  records_.erase(at);
+  order_.cancel(which);
+  if (const auto list = by_object_.find(r.dying_with); list != by_object_.end()) {
+    std::erase(list->second, which);
+    if (list->second.empty()) by_object_.erase(list);
+  }
+  if (by_object_.empty()) context_.objects().watch(nullptr);
+  return r;
+}
+
+result<void> native_finalizers::call(const record& r) {
+  std::optional<own_holder> alive;
+  if (r.dying_with != nullptr) alive.emplace(*r.dying_with);
+  return guarded([&]() -> result<void> {
+    r.run(context_, r.dying_with);
+    return {};
+  });
+}
+
+void native_finalizers::call_reported(const record& r) { report_finalizer(context_.outside(), call(r), "a finalizer"); }
+
+result<bool> native_finalizers::run(id which) {
+  const auto at = records_.find(which);
+  if (at == records_.end()) return false;
+  if (const object* o = at->second.dying_with; o != nullptr && o->count == 0) return false;
+  const auto r = take(which);
+  const result<void> ran = call(*r);
+  if (!ran) return tl::unexpected<error>(ran.error());
+  return true;
+}
+
+bool native_finalizers::cancel(id which) { return take(which).has_value(); }
+
+bool native_finalizers::run_next(int min_priority) {
+  const auto next = order_.next(min_priority);
+  if (!next) return false;
+  call_reported(*take(next->number));
+  return true;
+}
+
+void native_finalizers::dying(object& o) {
+  // Those of this moment, the newest first, each still to be cancelled by the ones before it.
+  const auto list = by_object_.find(&o);
+  if (list == by_object_.end()) return;
+  const std::vector<id> all = list->second;
+  dying_.push_back(&o);
+  for (auto which = all.rbegin(); which != all.rend(); ++which)
+    if (const auto r = take(*which)) call_reported(*r);
+  std::erase(dying_, &o);
+}
+
+void native_finalizers::close() {
+  closed_ = true;
+  context_.objects().watch(nullptr);
+  by_object_.clear();
+  while (!records_.empty()) take(records_.begin()->first);
+}
+
+} // namespace Atoll
