@@ -81,34 +81,6 @@ private:
   result<opened_socket> socket_;
 };
 
-/// A pending call, from its acceptance on: it runs, or its refusal is said where somebody hears it.
-class pending_call final : public job {
-public:
-  enum class fate : std::uint8_t { submitted, accepted, refused };
-
-  pending_call(core& runtime, std::function<void()> call, std::shared_ptr<std::atomic<fate>> known)
-      : core_(runtime), call_(std::move(call)), known_(std::move(known)) {}
-  void run(host& owner) override {
-    static_cast<interpreter&>(owner).count_pending_call();
-    try {
-      call_();
-    } catch (const std::exception&) {
-      throw;
-    } catch (...) {
-      throw std::runtime_error("an exception that is no std::exception");
-    }
-  }
-  void abandon(const error& why) noexcept override {
-    // Whoever comes second knows of the other: the submitter answers an error, or this reports.
-    if (known_->exchange(fate::refused) == fate::accepted) core_.pending_call_refused(why);
-  }
-
-private:
-  core& core_;
-  std::function<void()> call_;
-  std::shared_ptr<std::atomic<fate>> known_;
-};
-
 const char* name_of(log_level level) {
   switch (level) {
   case log_level::debug: return "debug";
@@ -119,6 +91,10 @@ const char* name_of(log_level level) {
   return "error";
 }
 
+std::string bearer(const interpreter_info& who) {
+  return who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
+}
+
 error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
 
 } // namespace
@@ -127,8 +103,10 @@ core::core(system_config config, waiter* crank) : config_(std::move(config)), cr
   if (config_.workers == 0) config_.workers = std::max(1U, std::thread::hardware_concurrency());
   caf_config_ = std::make_unique<caf_settings>(config_.workers, crank_ != nullptr);
   caf_ = std::make_unique<caf::actor_system>(*caf_config_);
-  const auto period = crank_ == nullptr ? config_.time_slice / 2 : std::chrono::milliseconds(0);
-  ticker_ = std::make_unique<ticker>(period, [this] { return work_waits(*caf_); });
+  constexpr std::chrono::milliseconds shortest{1}; // 0 is no ticker at all
+  const auto period = crank_ == nullptr ? std::max(shortest, config_.time_slice / 2) : std::chrono::milliseconds(0);
+  ticker_ = std::make_unique<ticker>(
+      period, [this] { look_at_flags(); }, [this] { return work_waits(*caf_); });
   directory_.close_connection = [this](std::uint64_t connection) {
     outbox out(host_interpreter, directory_);
     out.open(net_interpreter, record_kind::net_close).put_u64(connection);
@@ -181,6 +159,7 @@ result<interpreter_id> core::create_as(interpreter_id id, const spawn_options& o
   shell_config.credit = config_.credit;
   shell_config.high_water = config_.high_water;
   shell_config.turn_messages = config_.turn_messages;
+  shell_config.pending_calls = config_.pending_calls;
   const caf::actor made = caf::make_actor<interpreter_actor, caf::actor>(
       caf_->next_actor_id(), caf_->node(), caf_.get(), cfg, *this, shell_config, id, parent, own, language->second);
   actor_ptr self(static_cast<interpreter_actor*>(caf::actor_cast<caf::abstract_actor*>(made)));
@@ -264,9 +243,7 @@ void core::main_done(const error* failure) {
 
 void core::log(log_level level, const interpreter_info& who, std::string_view text) {
   if (level < config_.log_threshold) return;
-  const std::string bearer =
-      who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
-  const std::string line = fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), bearer, text);
+  const std::string line = fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), bearer(who), text);
   const std::scoped_lock lock(log_mutex_);
   if (config_.log) {
     config_.log(line);
@@ -329,19 +306,33 @@ std::vector<interpreter_report> core::take_reports() {
 }
 
 void core::abandon(interpreter_id who) {
-  const std::scoped_lock lock(mutex_);
-  abandoned_any_ = true;
-  const auto it = living_.find(who);
-  if (it == living_.end()) return;
-  it->second->intrusive_ptr_add_ref_impl(); // never given back: the state stays as it is
-  const interpreter_info info = it->second->shell().describe();
+  actor_ptr stuck;
+  {
+    const std::scoped_lock lock(mutex_);
+    abandoned_any_ = true;
+    const auto it = living_.find(who);
+    if (it == living_.end()) return;
+    stuck = std::move(it->second);
+    living_.erase(it);
+  }
+  stuck->intrusive_ptr_add_ref_impl(); // never given back: the state stays as it is
+  const interpreter_info info = stuck->shell().describe();
   interpreter_report r;
   r.id = info.id;
   r.name = info.name;
   r.outcome = end_kind::abandoned;
   r.failure = {errc::killed, "it did not come to an end: its guest never returned", {}, info.id, info.name, {}};
+  // Should its thread ever come back, it finds none of them.
+  pending_calls& calls = *stuck->shell().pending();
+  calls.close();
+  if (const std::size_t rest = calls.refuse_rest(); rest > 0)
+    log(log_level::error, info, fmt::format("{} did not run: {}", pending_calls::text(rest), r.failure.message));
+  const pending_calls::figures counted = calls.count();
+  r.pending_calls_run = counted.started;
+  r.pending_calls_failed = counted.failed;
+  r.pending_calls_refused = counted.refused;
+  const std::scoped_lock lock(mutex_);
   reports_.push_back(std::move(r));
-  living_.erase(it);
 }
 
 bool core::abandoned_any() const {
@@ -439,14 +430,74 @@ std::vector<interpreter_handle> core::list() {
   return all;
 }
 
-result<void> core::add_pending_call(interpreter_id who, std::function<void()> call) {
+error core::takes_no_call(interpreter_id who) const {
+  const char* const what = who == host_interpreter     ? "{} is the host program, no interpreter"
+                           : who == net_interpreter    ? "{} serves TCP: it is no interpreter"
+                           : directory_.was_given(who) ? "interpreter {} is gone"
+                                                       : "there never was an interpreter {}";
+  return {errc::interpreter_gone,
+          fmt::format(fmt::runtime(what), number(who)) + ": it takes no pending call",
+          {},
+          who,
+          {},
+          {}};
+}
+
+result<std::shared_ptr<pending_calls>> core::pending_of(interpreter_id who) const {
   if (port_->closed()) return tl::unexpected(finalized());
-  using fate = pending_call::fate;
-  const auto known = std::make_shared<std::atomic<fate>>(fate::submitted);
-  post(who, std::make_unique<pending_call>(*this, std::move(call), known));
-  fate before = fate::submitted;
-  if (known->compare_exchange_strong(before, fate::accepted)) return {};
-  return fail(errc::interpreter_gone, fmt::format("interpreter {} is gone: it takes no pending call", number(who)));
+  // The directory has it from the moment its birth is sure, living_ before.
+  if (directory_.find(who) != nullptr)
+    if (const actor_ptr self = find(who)) return self->shell().pending();
+  return tl::unexpected(takes_no_call(who));
+}
+
+result<void> core::add_pending_call(interpreter_id who, pending_function call) {
+  const auto to = pending_of(who);
+  if (!to) return tl::unexpected(to.error());
+  if (!call) return fail(errc::invalid_argument, "a pending call without a function");
+  try {
+    switch ((*to)->add(call)) {
+    case pending_calls::answer::accepted: return {};
+    case pending_calls::answer::closed: break;
+    case pending_calls::answer::full: {
+      const auto info = directory_.look_up(who);
+      return fail(errc::mailbox_full,
+                  fmt::format("interpreter {}: {} pending calls wait already, which is the limit",
+                              info ? bearer(*info) : fmt::format("{}", number(who)), (*to)->limit()));
+    }
+    }
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, fmt::format("no memory for a pending call of interpreter {}", number(who)));
+  }
+  return tl::unexpected(takes_no_call(who));
+}
+
+result<pending_flag> core::make_pending_flag(interpreter_id who, pending_function call) {
+  const auto to = pending_of(who);
+  if (!to) return tl::unexpected(to.error());
+  if (!call) return fail(errc::invalid_argument, "a pending flag without a function");
+  if (crank_ != nullptr)
+    return fail(errc::invalid_argument, "a runtime without threads does not look at pending flags");
+  auto made = (*to)->make_flag(std::move(call));
+  if (!made) return tl::unexpected(takes_no_call(who));
+  const std::scoped_lock lock(flags_mutex_);
+  if (std::find(flagged_.begin(), flagged_.end(), *to) == flagged_.end()) flagged_.push_back(*to);
+  return *std::move(made);
+}
+
+void core::look_at_flags() noexcept {
+  std::vector<std::shared_ptr<pending_calls>> all;
+  try {
+    const std::scoped_lock lock(flags_mutex_);
+    all = flagged_;
+  } catch (const std::bad_alloc&) {
+    return; // what is raised stays raised
+  }
+  for (const auto& one : all) {
+    if (one->look_at_flags()) continue;
+    const std::scoped_lock lock(flags_mutex_);
+    std::erase(flagged_, one); // closed, for good
+  }
 }
 
 namespace {
@@ -534,38 +585,6 @@ result<std::vector<exported_object>> core::references(std::chrono::milliseconds 
   const auto whole = survey_all([known](std::vector<exported_object> all) { known->set_value(std::move(all)); });
   if (list.wait_for(patience) != std::future_status::ready) whole->finish();
   return list.get();
-}
-
-void core::pending_call_refused(const error& why) {
-  pending_refused_.fetch_add(1, std::memory_order_relaxed);
-  interpreter_info who;
-  who.id = why.interpreter;
-  log(log_level::error, who, fmt::format("a pending call did not run: {}", why.message));
-}
-
-system::system(system_config config) : core_(std::make_shared<core>(std::move(config))) {}
-system::~system() {
-  core_->finalize();
-  // A thread is still inside an abandoned interpreter, which may yet come back to its core: that core stays for good.
-  if (core_->abandoned_any()) (void)new (std::nothrow) std::shared_ptr<core>(core_);
-}
-result<void> system::run_main(const spawn_options& options, const source& from,
-                              const std::function<bool(wire_writer&)>& write_args) {
-  return core_->run_main(options, from, write_args);
-}
-void system::request_exit(int status) { core_->request_exit(status); }
-finalization_report system::finalize() { return core_->finalize(); }
-future<interpreter_handle> system::spawn_values(const spawn_options& options, const source& from,
-                                                const std::vector<value>& args) {
-  return core_->spawn(options, from, args);
-}
-result<interpreter_handle> system::find(std::string_view name) { return core_->find(name); }
-result<std::vector<exported_object>> system::references(std::chrono::milliseconds patience) {
-  return core_->references(patience);
-}
-std::vector<interpreter_handle> system::list() { return core_->list(); }
-result<void> system::add_pending_call(interpreter_id who, std::function<void()> call) {
-  return core_->add_pending_call(who, std::move(call));
 }
 
 } // namespace Atoll

@@ -34,7 +34,8 @@ public:
   future<interpreter_handle> spawn(const spawn_options& options, const source& from, const std::vector<value>& args);
   result<interpreter_handle> find(std::string_view name);
   std::vector<interpreter_handle> list();
-  result<void> add_pending_call(interpreter_id who, std::function<void()> call);
+  result<void> add_pending_call(interpreter_id who, pending_function call);
+  result<pending_flag> make_pending_flag(interpreter_id who, pending_function call);
   finalization_report finalize();
   result<std::vector<exported_object>> references(std::chrono::milliseconds patience);
   /// Asks everybody; `told` comes on the thread of the last who answers.
@@ -57,9 +58,6 @@ public:
   std::vector<interpreter_report> take_reports();
   void abandon(interpreter_id who);
   bool abandoned_any() const;
-  /// An accepted pending call that will not run.
-  void pending_call_refused(const error& why);
-  std::uint64_t pending_calls_refused() const noexcept { return pending_refused_.load(std::memory_order_relaxed); }
   void tell_supervisor() noexcept;
   void set_report(finalization_report report);
   int exit_status() const noexcept { return exit_status_.load(std::memory_order_relaxed); }
@@ -92,6 +90,9 @@ private:
   actor_ptr find(interpreter_id id) const;
   /// Why a start record could not be sent, if it could not.
   std::optional<error> start_refused(interpreter_id id, const answer& started);
+  result<std::shared_ptr<pending_calls>> pending_of(interpreter_id who) const;
+  error takes_no_call(interpreter_id who) const;
+  void look_at_flags() noexcept;
   result<interpreter_id> create_as(interpreter_id id, const spawn_options& options, interpreter_id parent);
 
   system_config config_;
@@ -102,8 +103,7 @@ private:
   std::unique_ptr<ticker> ticker_;
   std::shared_ptr<host_port> port_;
   caf::intrusive_ptr<host_turn> host_turn_;
-  std::atomic<std::uint64_t> pending_refused_{0}; // relaxed: a figure
-  caf::actor supervisor_;                         // none with a crank
+  caf::actor supervisor_; // none with a crank
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -117,6 +117,8 @@ private:
   inbox_ptr net_box_;                                    // under mutex_, set once
   caf::actor net_;                                       // under mutex_
   std::mutex log_mutex_;
+  std::mutex flags_mutex_;
+  std::vector<std::shared_ptr<pending_calls>> flagged_; // under flags_mutex_: whose flags the ticker looks at
 
   std::atomic<bool> finalizing_{false}; // relaxed: a birth that slips through is brought down with the others
   std::atomic<bool> main_asked_{false};

@@ -79,8 +79,8 @@ finalization_report finalization::run() {
     r.finalizers_failed += i.finalizers_failed;
     r.pending_calls_run += i.pending_calls_run;
     r.pending_calls_failed += i.pending_calls_failed;
+    r.pending_calls_refused += i.pending_calls_refused;
   }
-  r.pending_calls_refused = core_.pending_calls_refused();
   r.dead_letters = core_.where().dead_letters();
   r.exit_status = core_.exit_status();
   r.seconds = std::chrono::duration<double>(now() - start_).count();

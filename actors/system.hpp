@@ -16,6 +16,7 @@
 
 #include "actors/handle.hpp"
 #include "actors/report.hpp"
+#include "actors/shell/pending_flag.hpp"
 #include "runtime/credit.hpp"
 #include "runtime/host.hpp"
 #include "runtime/job.hpp"
@@ -33,7 +34,10 @@ struct system_config {
   std::size_t high_water = 65536;
   /// Messages an interpreter handles in a turn before others get its worker.
   std::size_t turn_messages = 4096;
-  /// How long a turn may last before the guest is asked to yield.
+  /// Pending calls that wait for an interpreter at a time; further ones are refused (mailbox_full) until some have run.
+  std::size_t pending_calls = 65536;
+  /// How long a turn may last before the guest is asked to yield, if something waits. At least 2 ms. Half of it is how often
+  /// busy guests and pending flags are looked at.
   std::chrono::milliseconds time_slice{10};
   credit_policy credit;
   /// What random numbers of guests start from, together with the interpreter's id; nothing: each its own.
@@ -83,9 +87,18 @@ public:
   /// The living, by id.
   std::vector<interpreter_handle> list();
 
-  /// Runs `call` once, in a turn of the interpreter, behind what was sent to it before. interpreter_gone when it was not
-  /// accepted. An accepted call whose interpreter ends first is reported and counted as refused.
+  /// Runs `call` once, in a turn of the interpreter, behind what was sent to it before; `call` gets the interpreter's host
+  /// (its guest may be null: before its start). Any thread, an interpreter's turn too, also for itself: it never runs
+  /// inside another. One that throws is logged and counted, the rest run.
+  /// Refused: mailbox_full (system_config::pending_calls wait; try again later), interpreter_gone (never was, or its guest
+  /// closes), runtime_finalized, out_of_memory. What was accepted runs before the guest closes; if it is killed or
+  /// abandoned first, it is logged and counted as refused.
+  result<void> add_pending_call(interpreter_id who, std::function<void(host&)> call);
   result<void> add_pending_call(interpreter_id who, std::function<void()> call);
+
+  /// A pending call made ahead, which a signal handler may ask for: pending_flag::raise(). It is looked at every half
+  /// time_slice (up to two slices when nothing runs), then runs as any pending call. Errors as above.
+  result<pending_flag> make_pending_flag(interpreter_id who, std::function<void(host&)> call);
 
   /// Who holds what: every object that others than its owner hold, by id. Asks every interpreter, in a turn of its own;
   /// those who have no turn within `patience` are left out, what they own and what they hold. Takes time and memory for

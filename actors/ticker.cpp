@@ -12,8 +12,8 @@ constexpr int tick_signal = SIGURG; // ignored by default, used by nobody else h
 
 thread_local ticker::slot* ticker::mine_ = nullptr;
 
-ticker::ticker(std::chrono::milliseconds period, std::function<bool()> others_wait)
-    : period_(period), others_wait_(std::move(others_wait)) {
+ticker::ticker(std::chrono::milliseconds period, std::function<void()> look, std::function<bool()> others_wait)
+    : period_(period), look_(std::move(look)), others_wait_(std::move(others_wait)) {
   static std::once_flag once;
   std::call_once(once, [] {
     struct sigaction action {};
@@ -78,8 +78,11 @@ void ticker::run() {
   int quiet = 0; // looks in a row that found every worker idle: the ticker sleeps longer
   while (!stop_) {
     wake_.wait_for(lock, quiet > 20 ? period_ * 4 : period_);
-    bool busy = false;
+    lock.unlock();
+    look_();
     const bool share = others_wait_();
+    lock.lock();
+    bool busy = false;
     for (const auto& s : slots_) {
       const std::uint64_t turn = s->turn.load(std::memory_order_relaxed);
       const bool running = s->who.load(std::memory_order_relaxed) != nullptr;

@@ -26,8 +26,9 @@ class interpreter;
 class ticker {
 public:
   /// `period`: 0 for a ticker without a thread, which ticks when poked only.
-  /// `others_wait`: whether interpreters wait for a worker; called on the ticker's thread.
-  ticker(std::chrono::milliseconds period, std::function<bool()> others_wait);
+  /// Both are called on the ticker's thread at each look, under no lock of its: `look` first, then `others_wait`, whether
+  /// interpreters wait for a worker.
+  ticker(std::chrono::milliseconds period, std::function<void()> look, std::function<bool()> others_wait);
   ~ticker();
 
   /// The calling thread runs `who` from now on, until leave().
@@ -54,6 +55,7 @@ private:
   void run();
 
   const std::chrono::milliseconds period_;
+  const std::function<void()> look_;
   const std::function<bool()> others_wait_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -34,6 +34,11 @@ public:
 
   interpreter_id next_id() noexcept { return interpreter_id{last_id_.fetch_add(1, std::memory_order_relaxed) + 1}; }
 
+  /// Whether an interpreter ever had this id.
+  bool was_given(interpreter_id id) const noexcept {
+    return id != host_interpreter && number(id) <= last_id_.load(std::memory_order_relaxed);
+  }
+
   /// Enters an interpreter as starting. False when its name is taken.
   bool enter(interpreter_id id, std::string name, interpreter_id parent, inbox_ptr box);
   void set_state(interpreter_id id, run_state state);

@@ -35,6 +35,7 @@ struct interpreter_report {
   std::uint64_t finalizers_failed = 0;
   std::uint64_t pending_calls_run = 0;
   std::uint64_t pending_calls_failed = 0;
+  std::uint64_t pending_calls_refused = 0; // accepted, but not run before the end
 };
 
 class interpreter;

@@ -9,12 +9,14 @@
 //
 // A turn, in order (turn()):
 //   1. take every envelope the inbox holds;
-//   2. handle their records, each followed by the drop of exported objects that came home;
+//   2. handle their records, each followed by the drop of exported objects that came home; pending calls run behind
+//      the messages that were sent before them;
 //   3. timers that are due; 4. the guest's ready tasks;
 //   5. send what waits: protocol words merged per owner, then the envelopes;
 //   6. sleep, unless there is news or work was put off.
 //
 // The end of an interpreter, in order (finish()):
+//   0. pending calls accepted so far run, unless it was killed; no further ones are accepted;
 //   1. the guest closes: its finalizers run, its objects die; 2. the heap is given back;
 //   3. requests still open are answered interpreter_gone; 4. imports are dropped, their credit goes home;
 //   5. connections and listeners close, children are killed, monitors are told; 6. the outbox is flushed;
@@ -30,6 +32,7 @@
 
 #include "actors/shell/call_table.hpp"
 #include "actors/shell/environment.hpp"
+#include "actors/shell/pending_calls.hpp"
 #include "actors/shell/request_table.hpp"
 #include "actors/shell/sockets.hpp"
 #include "actors/shell/timer_queue.hpp"
@@ -44,6 +47,7 @@ struct interpreter_config {
   credit_policy credit;
   std::size_t high_water = 65536; // messages in an inbox above which senders wait
   std::size_t turn_messages = 4096;
+  std::size_t pending_calls = 65536; // waiting at a time
   std::size_t protocol_words = 4096; // waiting above which they go out before the turn ends
 };
 
@@ -62,8 +66,8 @@ public:
   inbox_ptr shared_box() const noexcept { return box_; }
   /// Any thread: asks for the guest's attention; the caller wakes the inbox or ticks the guest.
   void set_controls(controls c) noexcept;
-  /// Any thread: messages came in during this turn.
-  bool has_news() const noexcept { return box_->turn().has_news(); }
+  /// Any thread: messages came in during this turn, or pending calls wait.
+  bool has_news() const noexcept { return box_->turn().has_news() || pending_->waiting() > 0; }
   bool wants_tick() const noexcept { return controls_.load(std::memory_order_relaxed) != 0; }
   /// The thread that runs the turn, from a signal handler.
   void tick() noexcept {
@@ -96,8 +100,8 @@ public:
     for (envelope* e = first_; e != nullptr; e = e->next) f(e == first_ && half_handled_ ? current_ : e->reader());
     for (const envelope_ptr& e : early_) f(e->reader());
   }
-  /// A pending call (system::add_pending_call) is about to run.
-  void count_pending_call() noexcept { ++pending_calls_run_; }
+  /// Any thread: what system::add_pending_call() asks this interpreter to run.
+  const std::shared_ptr<pending_calls>& pending() const noexcept { return pending_; }
 
   // -- host ----------------------------------------------------------------------------------------------------------
   interpreter_id id() const noexcept override { return id_; }
@@ -186,6 +190,10 @@ private:
   void handle_down(wire_reader& in);
   void handle_net(record& r);
   void run_job(wire_reader& in);
+  bool note_calls() noexcept;
+  bool run_calls();
+  bool run_call();
+  void run_last_calls();
   void refuse(record& r, interpreter_id from, const error& why);
 
   void put_down(const std::vector<wire_ref>& references, const std::vector<std::uint64_t>& connections);
@@ -241,6 +249,10 @@ private:
   bool half_handled_ = false;
   std::vector<envelope_ptr> early_; // messages that overtook the start
 
+  const std::shared_ptr<pending_calls> pending_;
+  std::size_t calls_due_ = 0;        // of what waits there: those that run once calls_behind_ is handled
+  envelope* calls_behind_ = nullptr; // null: at once
+
   std::vector<watcher> watchers_;                           // who monitors this interpreter
   std::unordered_map<guest_word, interpreter_id> monitors_; // what the guest monitors
   std::unordered_map<interpreter_id, std::vector<guest_word>> rooms_;
@@ -273,8 +285,6 @@ private:
   std::uint64_t releases_in_ = 0;
   std::uint64_t finalizers_run_ = 0;
   std::uint64_t finalizers_failed_ = 0;
-  std::uint64_t pending_calls_run_ = 0;
-  std::uint64_t pending_calls_failed_ = 0;
   std::uint64_t turn_ticks_ = 0;
 };
 

@@ -30,7 +30,8 @@ interpreter::interpreter(environment& env, const interpreter_config& config, int
       heap_(std::make_unique<heap>(options.memory, id)),
       exports_(id, config.credit),
       imports_(id, config.credit),
-      outbox_(id, env.where()) {
+      outbox_(id, env.where()),
+      pending_(std::make_shared<pending_calls>(box_, config.pending_calls)) {
   imports_.set_full(
       config.protocol_words, [](void* self) { static_cast<interpreter*>(self)->flush_early(); }, this);
 }
@@ -156,6 +157,7 @@ void interpreter::end(end_kind outcome, error failure) {
 void interpreter::finish() {
   if (std::exchange(finished_, true)) return;
   set_state(run_state::stopping);
+  run_last_calls(); // 0
   // 1, 2: the guest, then its memory.
   if (guest_ != nullptr) {
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
@@ -207,8 +209,22 @@ void interpreter::finish() {
   dispose_leftovers(*box_, env_.where());
   outbox_.flush();
   // 8
+  const pending_calls::figures calls = pending_->count();
   env_.ended(*this, {id_, name_, outcome_, failure_, exports_.added(), exports_.released(), messages_in_,
-                     finalizers_run_, finalizers_failed_, pending_calls_run_, pending_calls_failed_});
+                     finalizers_run_, finalizers_failed_, calls.started, calls.failed, calls.refused});
+}
+
+void interpreter::run_last_calls() {
+  pending_->close();
+  try {
+    if (outcome_ != end_kind::killed)
+      while (!pending_controls().kill && run_call()) drop_due();
+  } catch (const std::bad_alloc&) {
+    // What is left is refused, as after a kill.
+  }
+  const std::size_t rest = pending_->refuse_rest();
+  if (rest == 0) return;
+  log(log_level::error, fmt::format("{} did not run: {}", pending_calls::text(rest), gone_error().message));
 }
 
 error interpreter::gone_error() const {

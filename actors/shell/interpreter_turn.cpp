@@ -66,7 +66,9 @@ void interpreter::end_for_memory() {
 
 bool interpreter::work() {
   look_at_controls();
+  const bool noted = note_calls();
   take_envelopes();
+  if (noted) calls_behind_ = last_;
   bool more = !ending_ && handle_envelopes();
   if (!ending_ && wake_set_ != time_point{}) more = fire_timers() || more;
   if (!ending_ && guest_ != nullptr) {
@@ -105,9 +107,17 @@ void interpreter::take_envelopes() {
   }
 }
 
+// Before the envelopes are taken: what was sent before one of these calls was accepted is then among them.
+bool interpreter::note_calls() noexcept {
+  if (calls_due_ > 0) return false;
+  calls_due_ = pending_->waiting();
+  return calls_due_ > 0;
+}
+
 bool interpreter::handle_envelopes() {
   std::size_t budget = config_.turn_messages;
-  while (first_ != nullptr) {
+  if (calls_behind_ == nullptr && run_calls()) return true;
+  while (first_ != nullptr && !ending_) {
     if (!half_handled_) current_ = first_->reader();
     half_handled_ = true;
     const interpreter_id from = first_->from();
@@ -124,8 +134,38 @@ bool interpreter::handle_envelopes() {
     if (first_ == nullptr) last_ = nullptr;
     half_handled_ = false;
     for (interpreter_id waiting : box_->handled(done->count())) send_word(waiting, record_kind::room, {}, 0);
+    if (done.get() == calls_behind_) {
+      calls_behind_ = nullptr;
+      if (run_calls()) return true;
+    }
   }
   return false;
+}
+
+// Those that are due. True: the turn shall end before the last of them.
+bool interpreter::run_calls() {
+  while (calls_due_ > 0 && !ending_) {
+    if (pending_controls().yield) return true;
+    --calls_due_;
+    if (!run_call()) calls_due_ = 0;
+    drop_due();
+  }
+  return false;
+}
+
+bool interpreter::run_call() {
+  std::optional<pending_function> call = pending_->next();
+  if (!call) return false;
+  try {
+    (*call)(*this);
+  } catch (const std::exception& e) {
+    pending_->failed();
+    log(log_level::error, fmt::format("a pending call failed: {}", e.what()));
+  } catch (...) {
+    pending_->failed();
+    log(log_level::error, "a pending call failed with an exception that is no std::exception");
+  }
+  return true;
 }
 
 void interpreter::handle(record& r, interpreter_id from) {
@@ -190,6 +230,7 @@ void interpreter::take_early() {
     early->next = at->next;
     at->next = early;
     if (last_ == at) last_ = early;
+    if (calls_behind_ == at) calls_behind_ = early;
     at = early;
   }
   early_.clear();
@@ -348,11 +389,9 @@ void interpreter::run_job(wire_reader& in) {
   try {
     work->run(*this);
   } catch (const std::exception& e) {
-    ++pending_calls_failed_;
-    log(log_level::error, fmt::format("a pending call failed: {}", e.what()));
+    log(log_level::error, fmt::format("a job failed: {}", e.what()));
   } catch (...) {
-    ++pending_calls_failed_;
-    log(log_level::error, "a pending call failed with an exception that is no std::exception");
+    log(log_level::error, "a job failed with an exception that is no std::exception");
   }
 }
 

@@ -63,19 +63,18 @@ TEST_CASE("a program whose main waits for nothing ends at once, cleanly") {
 
 TEST_CASE("an interpreter that takes long to dispose of its last messages is in the report all the same") {
   // The job left in the inbox is destroyed after the interpreter has left the directory, before it hands in its report.
-  const auto slow = [] {
-    return std::shared_ptr<void>(nullptr, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(60)); });
+  struct slow final : job {
+    void run(host&) override { CHECK(false); }
+    void abandon(const error&) noexcept override { std::this_thread::sleep_for(std::chrono::milliseconds(60)); }
   };
   Atoll::system* runtime = nullptr;
   const probe_functions functions{{"start", [&](probe& main, const incoming&) {
                                      main.hooks["close"] = [&] {
-                                       CHECK(runtime->add_pending_call(main_interpreter, [last = slow()] {}));
+                                       runtime->inside().post(main_interpreter, std::make_unique<slow>());
                                      };
                                    }}};
   system_config config;
   config.languages["main"] = [&](host& h) { return std::make_unique<probe>(h, functions); };
-  config.log_threshold = log_level::error;
-  config.log = [](std::string_view) {}; // says that the pending call was refused
   Atoll::system owner(config);
   runtime = &owner;
   CHECK(owner.run_main({.name = "main", .language = "main"}, {}, {}));

@@ -1,0 +1,39 @@
+#include "actors/system.hpp"
+
+#include "actors/core.hpp"
+
+namespace Atoll {
+
+system::system(system_config config) : core_(std::make_shared<core>(std::move(config))) {}
+system::~system() {
+  core_->finalize();
+  // A thread is still inside an abandoned interpreter, which may yet come back to its core: that core stays for good.
+  if (core_->abandoned_any()) (void)new (std::nothrow) std::shared_ptr<core>(core_);
+}
+result<void> system::run_main(const spawn_options& options, const source& from,
+                              const std::function<bool(wire_writer&)>& write_args) {
+  return core_->run_main(options, from, write_args);
+}
+void system::request_exit(int status) { core_->request_exit(status); }
+finalization_report system::finalize() { return core_->finalize(); }
+future<interpreter_handle> system::spawn_values(const spawn_options& options, const source& from,
+                                                const std::vector<value>& args) {
+  return core_->spawn(options, from, args);
+}
+result<interpreter_handle> system::find(std::string_view name) { return core_->find(name); }
+result<std::vector<exported_object>> system::references(std::chrono::milliseconds patience) {
+  return core_->references(patience);
+}
+std::vector<interpreter_handle> system::list() { return core_->list(); }
+result<void> system::add_pending_call(interpreter_id who, pending_function call) {
+  return core_->add_pending_call(who, std::move(call));
+}
+result<void> system::add_pending_call(interpreter_id who, std::function<void()> call) {
+  if (!call) return core_->add_pending_call(who, pending_function());
+  return core_->add_pending_call(who, [call = std::move(call)](host&) { call(); });
+}
+result<pending_flag> system::make_pending_flag(interpreter_id who, pending_function call) {
+  return core_->make_pending_flag(who, std::move(call));
+}
+
+} // namespace Atoll
