@@ -1,4 +1,4 @@
-// A piece of C++ that crosses to an interpreter and runs in its turn: pending calls, typed native calls.
+// A piece of C++ that crosses to an interpreter and runs in its turn: typed native calls, questions of the supervisor.
 // Ownership: the record that carries it; whoever takes the record out, or throws it away, deletes it.
 // Threads: made and destroyed on any thread, run by the owner only.
 // Invariants: (1) exactly one of run() and abandon() is called, then the job is deleted.
