@@ -128,7 +128,7 @@ core::core(system_config config, waiter* crank) : config_(std::move(config)), cr
   caf_config_ = std::make_unique<caf_settings>(config_.workers, crank_ != nullptr);
   caf_ = std::make_unique<caf::actor_system>(*caf_config_);
   const auto period = crank_ == nullptr ? config_.time_slice / 2 : std::chrono::milliseconds(0);
-  ticker_ = std::make_unique<ticker>(period, [this] { return work_waits(*caf_); });
+  ticker_ = std::make_unique<ticker>(period, config_.sample_period, [this] { return work_waits(*caf_); });
   directory_.close_connection = [this](std::uint64_t connection) {
     outbox out(host_interpreter, directory_);
     out.open(net_interpreter, record_kind::net_close).put_u64(connection);
