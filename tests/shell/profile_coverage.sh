@@ -105,6 +105,7 @@ end
 local f = w:async("count", 3000000)
 print(s, f:await(), ticks >= 0)
 local g = w:async("forever")
+atoll.sleep(0.05)
 w:interrupt()
 print(select(2, pcall(g.await, g, 5)).code)
 every:cancel()
