@@ -169,9 +169,9 @@ TEST_CASE("code: a function that throws while an interpreter closes is logged, a
 
 TEST_CASE("code: every line of a dumped chunk that can run is found, as Lua's own activelines say") {
   lua_State* L = luaL_newstate();
-  std::string text =
-      "local a = 1\nlocal t = {\n 5,\n nil, true, 2.5, 'x'}\n\nlocal function f(x)\n if x then\n  return 1\n"
-      " end\n return function()\n  return x\n end\nend\n";
+  std::string text = "-- nothing\nlocal a = 1\nlocal t = {\n 5,\n nil, true, 2.5, 'x'}\n\nlocal function f(x)\n if x "
+                     "then\n  return 1\n"
+                     " end\n return function()\n  return x\n end\nend\n";
   for (int i = 0; i < 300; ++i) text += "a = a + " + std::to_string(i) + (i % 3 == 0 ? "\n\n\n" : "\n");
   text += std::string(200, '\n') + "return f\n";
   REQUIRE(luaL_loadstring(L, text.c_str()) == LUA_OK);
