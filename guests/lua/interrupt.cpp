@@ -9,6 +9,8 @@
 //   4. every pcall, xpcall and coroutine.resume of the guest in whose course control_raises changed passes the error on
 //      (protected.cpp, coroutines.cpp); calls that began later, in a __close, work as ever;
 //   5. the task ends with the error; run() disarms its coroutine.
+// A sample (profile.cpp) is steps 1 and 2, with sample_due for the controls. A guest under coverage (coverage.cpp) has a
+// line hook at rest, so its count hook never yields: it is interrupted and killed as any, but not preempted.
 #include "guests/lua/state.hpp"
 
 namespace Atoll {
