@@ -106,7 +106,7 @@ core::core(system_config config, waiter* crank) : config_(std::move(config)), cr
   constexpr std::chrono::milliseconds shortest{1}; // 0 is no ticker at all
   const auto period = crank_ == nullptr ? std::max(shortest, config_.time_slice / 2) : std::chrono::milliseconds(0);
   ticker_ = std::make_unique<ticker>(
-      period, [this] { look_at_flags(); }, [this] { return work_waits(*caf_); });
+      period, config_.sample_period, [this] { look_at_flags(); }, [this] { return work_waits(*caf_); });
   directory_.close_connection = [this](std::uint64_t connection) {
     outbox out(host_interpreter, directory_);
     out.open(net_interpreter, record_kind::net_close).put_u64(connection);

@@ -39,6 +39,8 @@ struct system_config {
   /// How long a turn may last before the guest is asked to yield, if something waits. At least 2 ms. Half of it is how often
   /// busy guests and pending flags are looked at.
   std::chrono::milliseconds time_slice{10};
+  /// How often guests that are profiled note where they are; 0: never.
+  std::chrono::milliseconds sample_period{0};
   credit_policy credit;
   /// What random numbers of guests start from, together with the interpreter's id; nothing: each its own.
   std::optional<std::uint64_t> seed;

@@ -1,5 +1,6 @@
 #include "actors/ticker.hpp"
 
+#include <algorithm>
 #include <csignal>
 
 #include "actors/shell/interpreter.hpp"
@@ -12,8 +13,12 @@ constexpr int tick_signal = SIGURG; // ignored by default, used by nobody else h
 
 thread_local ticker::slot* ticker::mine_ = nullptr;
 
-ticker::ticker(std::chrono::milliseconds period, std::function<void()> look, std::function<bool()> others_wait)
-    : period_(period), look_(std::move(look)), others_wait_(std::move(others_wait)) {
+ticker::ticker(std::chrono::milliseconds period, std::chrono::milliseconds sample_period, std::function<void()> look,
+               std::function<bool()> others_wait)
+    : period_(period),
+      sample_period_(sample_period),
+      look_(std::move(look)),
+      others_wait_(std::move(others_wait)) {
   static std::once_flag once;
   std::call_once(once, [] {
     struct sigaction action {};
@@ -68,30 +73,56 @@ void ticker::on_signal(int) {
     if (interpreter* who = s->who.load(std::memory_order_relaxed)) {
       if (s->share.load(std::memory_order_relaxed) || who->has_news()) who->set_controls({.yield = true});
       if (who->wants_tick()) who->tick();
+      if (s->sample.exchange(false, std::memory_order_relaxed)) who->sample();
     }
   }
   errno = saved;
 }
 
+/// Ticks the turns that last; whether any worker is in a turn.
+bool ticker::tick_long_turns(bool share) {
+  bool busy = false;
+  for (const auto& s : slots_) {
+    const std::uint64_t turn = s->turn.load(std::memory_order_relaxed);
+    const bool running = s->who.load(std::memory_order_relaxed) != nullptr;
+    busy = busy || running;
+    s->share.store(share, std::memory_order_relaxed);
+    if (running && turn == s->seen) pthread_kill(s->thread, tick_signal);
+    s->seen = turn;
+  }
+  return busy;
+}
+
+void ticker::sample() {
+  for (const auto& s : slots_) {
+    if (s->who.load(std::memory_order_relaxed) == nullptr) continue;
+    s->sample.store(true, std::memory_order_relaxed);
+    pthread_kill(s->thread, tick_signal);
+  }
+}
+
 void ticker::run() {
+  using clock = std::chrono::steady_clock;
   std::unique_lock lock(mutex_);
   int quiet = 0; // looks in a row that found every worker idle: the ticker sleeps longer
+  const bool sampling = sample_period_.count() > 0;
+  auto next_look = clock::now() + period_;
+  auto next_sample = sampling ? clock::now() + sample_period_ : clock::time_point::max();
   while (!stop_) {
-    wake_.wait_for(lock, quiet > 20 ? period_ * 4 : period_);
-    lock.unlock();
-    look_();
-    const bool share = others_wait_();
-    lock.lock();
-    bool busy = false;
-    for (const auto& s : slots_) {
-      const std::uint64_t turn = s->turn.load(std::memory_order_relaxed);
-      const bool running = s->who.load(std::memory_order_relaxed) != nullptr;
-      busy = busy || running;
-      s->share.store(share, std::memory_order_relaxed);
-      if (running && turn == s->seen) pthread_kill(s->thread, tick_signal);
-      s->seen = turn;
+    wake_.wait_until(lock, std::min(next_look, next_sample));
+    const auto now = clock::now();
+    if (now >= next_sample) {
+      sample();
+      next_sample = std::max(next_sample, now - sample_period_) + sample_period_; // late ones are not caught up
     }
-    quiet = busy ? 0 : quiet + 1;
+    if (now >= next_look) {
+      lock.unlock();
+      look_();
+      const bool share = others_wait_();
+      lock.lock();
+      quiet = tick_long_turns(share) ? 0 : quiet + 1;
+      next_look = clock::now() + (quiet > 20 ? period_ * 4 : period_);
+    }
   }
 }
 

@@ -6,7 +6,7 @@
 //                 cleared by the same thread, so it cannot be gone.
 //             (2) workers outlive the ticker: the runtime stops it before CAF's threads end.
 //             (3) a turn shorter than two periods is never disturbed, but for poke(); a longer one only while something
-//                 waits: messages in its inbox, or other interpreters for a worker.
+//                 waits: messages in its inbox, or other interpreters for a worker. Samples come regardless.
 #pragma once
 
 #include <pthread.h>
@@ -26,9 +26,11 @@ class interpreter;
 class ticker {
 public:
   /// `period`: 0 for a ticker without a thread, which ticks when poked only.
-  /// Both are called on the ticker's thread at each look, under no lock of its: `look` first, then `others_wait`, whether
-  /// interpreters wait for a worker.
-  ticker(std::chrono::milliseconds period, std::function<void()> look, std::function<bool()> others_wait);
+  /// `sample_period`: how often every thread in a turn samples its guest; 0: never.
+  /// The others are called on the ticker's thread at each look, under no lock of its: `look` first, then `others_wait`,
+  /// whether interpreters wait for a worker.
+  ticker(std::chrono::milliseconds period, std::chrono::milliseconds sample_period, std::function<void()> look,
+         std::function<bool()> others_wait);
   ~ticker();
 
   /// The calling thread runs `who` from now on, until leave().
@@ -46,6 +48,7 @@ private:
     std::atomic<interpreter*> who{nullptr}; // relaxed: read by its own thread's signal handler, and compared by others
     std::atomic<std::uint64_t> turn{0};     // relaxed: a stale answer costs one tick more or less
     std::atomic<bool> share{false};         // relaxed, as above: others want this worker
+    std::atomic<bool> sample{false};        // relaxed, as above: the next signal is a sample
     pthread_t thread{};
     std::uint64_t seen = 0; // the ticker's: the turn at its last look
   };
@@ -53,8 +56,11 @@ private:
 
   static void on_signal(int);
   void run();
+  bool tick_long_turns(bool share);
+  void sample();
 
   const std::chrono::milliseconds period_;
+  const std::chrono::milliseconds sample_period_;
   const std::function<void()> look_;
   const std::function<bool()> others_wait_;
   std::mutex mutex_;

@@ -68,6 +68,9 @@ void add_run(CLI::App& app, run_options& o, double& seconds, std::string& report
       ->transform(CLI::Validator(to_bytes, "BYTES"));
   run->add_flag("--strict", o.strict, "exit with 4 when references leaked");
   run->add_option("--seed", o.seed, "a number that random numbers start from, so that they repeat");
+  run->add_option("--profile", o.profile,
+                  "samples what runs 100 times a second: folded stacks, or a flame graph for *.svg");
+  run->add_option("--coverage", o.coverage, "counts which lines of the program's files run, for lcov (slow)");
   run->add_flag("--verbose", o.verbose, "log at level info");
   run->add_option("file", o.file, "the program")->required();
   run->add_option("arguments", o.arguments, "its arguments, as `...` and `arg`");

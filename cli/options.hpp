@@ -24,6 +24,8 @@ struct run_options {
   bool strict = false;
   std::optional<std::uint64_t> seed;
   bool verbose = false;
+  std::string profile;  // a file; empty: no profile. *.svg: a flame graph, others folded stacks
+  std::string coverage; // a file; empty: none
   std::string file;
   std::vector<std::string> arguments;
 };

@@ -9,6 +9,7 @@
 
 #include "actors/system.hpp"
 #include "cli/options.hpp"
+#include "cli/profile.hpp"
 #include "cli/signals.hpp"
 #include "guests/lua/lua_guest.hpp"
 
@@ -16,14 +17,22 @@ namespace Atoll::cli {
 
 namespace {
 
-system_config to_config(const run_options& o) {
+/// What --profile and --coverage gather; null where they were not asked for.
+lua_instruments to_instruments(const run_options& o) {
+  return {o.profile.empty() ? nullptr : std::make_shared<stack_counts>(),
+          o.coverage.empty() ? nullptr : std::make_shared<line_counts>()};
+}
+
+system_config to_config(const run_options& o, const lua_instruments& instruments) {
   system_config config;
   config.workers = o.workers;
   config.deadline = o.deadline;
   config.memory = o.memory;
   config.seed = o.seed;
   config.log_threshold = o.verbose ? log_level::info : log_level::warn;
+  if (instruments.profile) config.sample_period = std::chrono::milliseconds(10);
   config.languages["lua"] = make_lua_guest;
+  if (instruments.profile || instruments.coverage) config.languages["lua"] = make_instrumented_lua(instruments);
   return config;
 }
 
@@ -52,6 +61,38 @@ bool write_report(const run_options& o, const finalization_report& r) {
   if (!written)
     say(fmt::format("cannot write the report to {}: {}", o.report_file.empty() ? "standard error" : o.report_file,
                     std::generic_category().message(reason)));
+  return written;
+}
+
+/// Whether the file is written whole; says so where not.
+bool write_file(const std::string& path, const char* what, const std::string& text) {
+  std::FILE* const to = std::fopen(path.c_str(), "w");
+  bool written = to != nullptr && std::fwrite(text.data(), 1, text.size(), to) == text.size() && std::fflush(to) == 0;
+  const int reason = errno;
+  if (to != nullptr) written = std::fclose(to) == 0 && written;
+  if (!written) say(fmt::format("cannot write the {} to {}: {}", what, path, std::generic_category().message(reason)));
+  return written;
+}
+
+/// Before the run: an hour of work is not to end with a misspelt path. Says why not.
+bool can_write(const std::string& path, const char* what) {
+  if (path.empty()) return true;
+  std::FILE* const to = std::fopen(path.c_str(), "a");
+  if (to != nullptr) return std::fclose(to) == 0;
+  say(fmt::format("cannot write the {} to {}: {}", what, path, std::generic_category().message(errno)));
+  return false;
+}
+
+bool ends_with_svg(const std::string& path) { return path.size() > 4 && path.ends_with(".svg"); }
+
+/// After the finalization: the last counters come in when interpreters are closed.
+bool write_instruments(const run_options& o, const lua_instruments& gathered) {
+  bool written = true;
+  if (gathered.profile) {
+    const auto stacks = gathered.profile->get();
+    written = write_file(o.profile, "profile", ends_with_svg(o.profile) ? to_flame_graph(stacks) : to_folded(stacks));
+  }
+  if (gathered.coverage) written = write_file(o.coverage, "coverage", to_lcov(gathered.coverage->get())) && written;
   return written;
 }
 
@@ -95,11 +136,13 @@ int run(const run_options& o) {
     say(fmt::format("cannot read {}: {}", o.file, std::generic_category().message(errno)));
     return usage;
   }
+  if (!can_write(o.profile, "profile") || !can_write(o.coverage, "coverage")) return usage;
+  const lua_instruments instruments = to_instruments(o);
   int status = ok;
   bool abandoned = false;
   {
     signal_watch signals;
-    system runtime(to_config(o));
+    system runtime(to_config(o, instruments));
     signals.start([&] { runtime.request_exit(0); });
     const auto ended = runtime.run_main({.name = "main", .memory = o.memory, .language = "lua"},
                                         {source_kind::file, o.file, {}}, [&](wire_writer& w) {
@@ -110,7 +153,8 @@ int run(const run_options& o) {
     if (!ended) tell(o, ended.error());
     const finalization_report report = runtime.finalize();
     const bool arrived = output_arrived();
-    const bool written = write_report(o, report);
+    const bool told = write_report(o, report);
+    const bool written = write_instruments(o, instruments) && told;
     const bool killed = ended && main_was_killed(report);
     status = status_of(o, report, !ended || !written || !arrived || killed);
     for (const interpreter_report& i : report.interpreters) abandoned = abandoned || i.outcome == end_kind::abandoned;

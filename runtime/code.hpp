@@ -6,10 +6,14 @@
 // Invariants: (1) a slot's value is freed once: when overwritten, or with its code object, by the function that was
 //                 registered for its index in this interpreter.
 //             (2) freeing never recurses: a free function that drops further code objects queues their slots.
+//             (3) freeing never allocates: the queue has room for every value there is.
+//             (4) an index is given out again only when no value of its former use is left.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,26 +31,46 @@ public:
   code_extra_registry(const code_extra_registry&) = delete;
   code_extra_registry& operator=(const code_extra_registry&) = delete;
 
-  /// An index for a tool's values, for the life of the interpreter. A null function: values need no freeing.
+  /// An index for a tool's values, until it is unregistered. A null function: values need no freeing.
   /// invalid_argument when all 255 are given out; nothing has changed then.
   result<index> request_code_extra_index(free_function free);
 
-  std::size_t indices() const noexcept { return functions_.size(); }
+  /// Nothing can be set at the index any more; what is set stays, and is freed as ever. The index may be given out again
+  /// once the last value is gone. invalid_argument for an index that was not requested.
+  result<void> unregister_code_extra_index(index i);
+
+  /// Indices in use, those that wait for their last value included.
+  std::size_t indices() const noexcept;
+  /// Values set and not freed yet.
+  std::size_t values() const noexcept { return values_; }
+
+  /// Told of free functions that threw: the value counts as freed, the others are freed as ever.
+  std::function<void(std::string_view what)> on_failure;
 
 private:
   friend class code_object;
-  using doomed = std::pair<free_function, void*>;
+  enum class use : std::uint8_t { vacant, given_out, ending };
+  struct entry {
+    free_function free = nullptr;
+    use state = use::vacant;
+    std::size_t values = 0;
+  };
+  using doomed = std::pair<index, void*>;
 
-  void release(index i, void* extra);
-  void release_all(std::vector<void*>& extras);
-  void drain();
+  bool accepts(index i) const noexcept { return i < entries_.size() && entries_[i].state == use::given_out; }
+  void add_value(index i);
+  void release(index i, void* extra) noexcept;
+  void release_all(std::vector<void*>& extras) noexcept;
+  void drain() noexcept;
+  void free_one(index i, void* extra) noexcept;
 
-  std::vector<free_function> functions_;
+  std::vector<entry> entries_;
   std::vector<doomed> queue_;
+  std::size_t values_ = 0;
   bool draining_ = false;
 };
 
-/// The extra slots of one loaded chunk.
+/// The extra slots of one piece of loaded code.
 class code_object {
 public:
   using index = code_extra_registry::index;
@@ -54,10 +78,11 @@ public:
   explicit code_object(code_extra_registry& registry) noexcept : registry_(&registry) {}
   code_object(const code_object&) = delete;
   code_object& operator=(const code_object&) = delete;
-  ~code_object();
+  ~code_object() { registry_->release_all(extras_); }
 
-  /// invalid_argument for an index that was not requested. A value that stood there is freed first.
-  result<void> set_extra(index i, void* extra);
+  /// `mine`: the registry of the interpreter that sets, whose index it is. invalid_argument when the code is another
+  /// interpreter's, and for an index that is not given out. A value that stood there is freed first.
+  result<void> set_extra(const code_extra_registry& mine, index i, void* extra);
   /// Null for a slot that was never set, and for an index that was not requested: `extra` is always assigned.
   result<void> get_extra(index i, void*& extra) const noexcept;
 

@@ -98,6 +98,8 @@ public:
   /// On the thread that is running this guest, from a signal handler, when its turn has lasted long or a control waits:
   /// arranges that guest code soon stops to look at host::controls(). Async-signal-safe.
   virtual void tick() noexcept = 0;
+  /// The same, at the profiler's rate: a guest that is profiled notes where it is. Async-signal-safe.
+  virtual void sample() noexcept {}
 };
 
 } // namespace Atoll

@@ -73,6 +73,9 @@ public:
   void tick() noexcept {
     if (guest* g = running_guest_.load(std::memory_order_relaxed)) g->tick();
   }
+  void sample() noexcept {
+    if (guest* g = running_guest_.load(std::memory_order_relaxed)) g->sample();
+  }
   /// Any thread: stats() as they were at the end of the last turn.
   figures shared_stats() const;
   std::uint64_t turns() const noexcept { return turns_.load(std::memory_order_relaxed); }

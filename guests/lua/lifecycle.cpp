@@ -21,6 +21,14 @@ std::unique_ptr<guest> make_lua_guest(host& outside) {
   return g;
 }
 
+guest_factory make_instrumented_lua(const lua_instruments& with) {
+  return [with](host& outside) -> std::unique_ptr<guest> {
+    auto g = std::make_unique<lua_guest>(outside);
+    if (!g->open() || !g->instrument(with)) return nullptr;
+    return g;
+  };
+}
+
 namespace {
 
 void* allocate(void* memory, void* p, std::size_t old_bytes, std::size_t new_bytes) {
@@ -90,6 +98,14 @@ bool lua_guest::open() {
   lua_close(main);
   main = nullptr;
   return false;
+}
+
+bool lua_guest::instrument(const lua_instruments& with) {
+  if (!codes.watch()) return false;
+  if (with.profile) profile = std::make_unique<profiler>(*this, with.profile);
+  if (with.coverage) coverage = std::make_unique<line_coverage>(*this, with.coverage);
+  disarm(main); // coroutines have the hook of the one that made them
+  return true;
 }
 
 namespace {
@@ -232,6 +248,7 @@ void lua_guest::close() {
     running.store(nullptr, std::memory_order_relaxed);
   }
   main = nullptr;
+  codes.clear();
 }
 
 } // namespace Atoll

@@ -19,8 +19,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "guests/lua/code_table.hpp"
 #include "guests/lua/connections.hpp"
+#include "guests/lua/coverage.hpp"
 #include "guests/lua/identity_map.hpp"
+#include "guests/lua/profile.hpp"
 #include "guests/lua/slab.hpp"
 #include "guests/lua/task.hpp"
 #include "runtime/finalizers.hpp"
@@ -65,6 +68,8 @@ public:
   ~lua_guest() override;
   /// Makes the state; false when the heap has no room for it.
   bool open();
+  /// Right after open(): false when there is no memory for them.
+  bool instrument(const lua_instruments& with);
 
   static lua_guest& of(lua_State* L) noexcept { return **static_cast<lua_guest**>(lua_getextraspace(L)); }
 
@@ -82,7 +87,8 @@ public:
   void interrupt(errc code) override; // interrupt.cpp
   void drop_imports() override { imports_over = true; }
   void close() override;
-  void tick() noexcept override; // interrupt.cpp
+  void tick() noexcept override;   // interrupt.cpp
+  void sample() noexcept override; // interrupt.cpp
 
   // -- tasks: tasks.cpp -------------------------------------------------------------------------------------------
   /// A task ready to be run, its coroutine empty; null when memory is out.
@@ -199,6 +205,7 @@ public:
   int unwinding_count = 1; // with this count
   errc forced = errc::ok;  // raised by the hook whatever the host's controls say
   static void arm(lua_State* L, int count) noexcept;
+  static void disarm(lua_State* L) noexcept;
 
   // -- coroutines: coroutines.cpp ---------------------------------------------------------------------------------
   suspension suspending = suspension::none;
@@ -287,6 +294,11 @@ public:
   bool exit_handlers_over = false;
   finalizer_registry finalizers; // finalizers.cpp
   bool finalizers_over = false;
+  code_table codes{*this};        // code_table.cpp
+  // Null: off.
+  std::unique_ptr<profiler> profile;
+  std::unique_ptr<line_coverage> coverage;
+  std::atomic<bool> sample_due{false}; // relaxed: set by a signal handler on this thread
 
   std::string scratch;   // for texts under construction
   std::string traceback; // of the latest error, by with_traceback

@@ -79,7 +79,7 @@ void lua_guest::run(task& t, int nargs) {
   const int status = lua_resume(t.thread, main, nargs, &results);
   running.store(nullptr, std::memory_order_relaxed);
   if (unwinding) {
-    lua_sethook(t.thread, nullptr, 0, 0);
+    disarm(t.thread);
     unwinding = false;
     forced = errc::ok;
   }
