@@ -287,6 +287,8 @@ public:
   bool exit_handlers_over = false;
   finalizer_registry finalizers; // finalizers.cpp
   bool finalizers_over = false;
+  lua_State* dying_thread = nullptr; // where finalizers of dying objects run
+  int dying_anchor = LUA_NOREF;
 
   std::string scratch;   // for texts under construction
   std::string traceback; // of the latest error, by with_traceback

@@ -4,6 +4,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include <atoll/native.hpp>
+
 #include "tests/guests/native_host.hpp"
 
 using namespace Atoll;
@@ -355,4 +357,31 @@ TEST_CASE("native finalizers: nothing runs in an interpreter that was killed") {
   p.pair.guest().interrupt(errc::killed);
   p.close();
   CHECK(p.happened.empty());
+}
+
+TEST_CASE("native finalizers: from priority 0 on they run while every peer is there, the others behind newer peers") {
+  strings happened; // of one worker
+  native_interface offered;
+  offered.function("note", [&](const std::string& text) { happened.push_back("noted " + text); });
+  offered.function("prepare", [&](native_context& c, std::uint32_t peer) {
+    for (const int priority : {-1, 0, 1})
+      CHECK(c.finalizer(
+          [&, peer, priority](native_context& again) {
+            const auto sent = again.send(interpreter_id{peer}, "note", std::to_string(priority));
+            happened.push_back(std::to_string(priority)
+                               + (sent ? " sent" : std::string(" ") + name_of(sent.error().code)));
+          },
+          priority));
+  });
+  system_config config;
+  config.workers = 1;
+  config.languages["native"] = native(offered);
+  Atoll::system s(config);
+  const auto older = s.spawn<native>({.name = "older"});
+  const auto newer = s.spawn<native>({.name = "newer"});
+  REQUIRE(older->call("prepare", static_cast<std::int64_t>(number(newer->id()))).get());
+  const finalization_report r = s.finalize();
+  CHECK(happened == strings{"1 sent", "0 sent", "noted 1", "noted 0", "-1 interpreter_gone"});
+  CHECK(r.finalizers_run == 3);
+  CHECK(r.verdict == finalization_report::verdict_kind::clean);
 }
