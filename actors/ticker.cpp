@@ -15,10 +15,7 @@ thread_local ticker::slot* ticker::mine_ = nullptr;
 
 ticker::ticker(std::chrono::milliseconds period, std::chrono::milliseconds sample_period, std::function<void()> look,
                std::function<bool()> others_wait)
-    : period_(period),
-      sample_period_(sample_period),
-      look_(std::move(look)),
-      others_wait_(std::move(others_wait)) {
+    : period_(period), sample_period_(sample_period), look_(std::move(look)), others_wait_(std::move(others_wait)) {
   static std::once_flag once;
   std::call_once(once, [] {
     struct sigaction action {};

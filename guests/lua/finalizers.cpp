@@ -49,23 +49,28 @@ int call_reported(lua_State* L) {
 }
 
 int make_coroutine(lua_State* L) {
-  lua_newthread(L);
-  return 1;
+  lua_guest& g = lua_guest::of(L);
+  lua_State* const thread = lua_newthread(L);
+  g.dying_anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+  g.dying_thread = thread;
+  return 0;
 }
 
 /// Calls the function below the top with the object at the top. Lua lets no hook run in a __gc, so no interrupt would
-/// reach it; in a coroutine of its own they do, and then go on to the code around it.
+/// reach it; in a coroutine of its own they do, and then go on to the code around it. One coroutine serves all: the
+/// collector runs them by the thousand, and frees nothing meanwhile. They do not nest, as Lua collects nothing in a __gc.
 void call_collected(lua_guest& g, lua_State* L) {
-  lua_pushcfunction(L, make_coroutine);
-  if (lua_pcall(L, 0, 1, 0) != LUA_OK) { // no memory: then without
-    lua_pop(L, 1);
-    lua_pushcfunction(L, call_reported);
-    lua_insert(L, -3);
-    lua_call(L, 2, 0);
-    return;
+  if (g.dying_thread == nullptr) {
+    lua_pushcfunction(L, make_coroutine);
+    if (lua_pcall(L, 0, 0, 0) != LUA_OK) { // no memory: then without
+      lua_pop(L, 1);
+      lua_pushcfunction(L, call_reported);
+      lua_insert(L, -3);
+      lua_call(L, 2, 0);
+      return;
+    }
   }
-  lua_State* co = lua_tothread(L, -1);
-  lua_insert(L, -3);
+  lua_State* const co = g.dying_thread;
   lua_pushcfunction(co, call_reported);
   lua_xmove(L, co, 2);
   lua_State* const before = g.running.load(std::memory_order_relaxed);
@@ -75,7 +80,12 @@ void call_collected(lua_guest& g, lua_State* L) {
   int results = 0;
   const int status = lua_resume(co, L, 2, &results);
   g.running.store(before, std::memory_order_relaxed);
-  if (status != LUA_OK) g.finalizer_ran(co, status, "a finalizer"); // no memory, before it was called
+  lua_sethook(co, nullptr, 0, 0);
+  if (status != LUA_OK) { // no memory, before it was called
+    g.finalizer_ran(co, status, "a finalizer");
+    g.dying_thread = nullptr;
+    luaL_unref(L, LUA_REGISTRYINDEX, g.dying_anchor);
+  }
   if (g.control_raises == raises) return;
   if (g.current != nullptr) {
     lua_guest::arm(L, 1);

@@ -294,7 +294,9 @@ public:
   bool exit_handlers_over = false;
   finalizer_registry finalizers; // finalizers.cpp
   bool finalizers_over = false;
-  code_table codes{*this};        // code_table.cpp
+  lua_State* dying_thread = nullptr; // where finalizers of dying objects run
+  int dying_anchor = LUA_NOREF;
+  code_table codes{*this}; // code_table.cpp
   // Null: off.
   std::unique_ptr<profiler> profile;
   std::unique_ptr<line_coverage> coverage;

@@ -1,8 +1,13 @@
 // Finalizers of native interpreters: when they run, in which order, and what they may do.
 #include <doctest/doctest.h>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <limits>
 #include <stdexcept>
+
+#include <atoll/native.hpp>
 
 #include "tests/guests/native_host.hpp"
 
@@ -14,6 +19,8 @@ namespace {
 using strings = std::vector<std::string>;
 
 struct thing {
+  explicit thing(std::string n) : name(std::move(n)) {}
+
   std::string name;
   handle<thing> other;
 };
@@ -113,9 +120,9 @@ TEST_CASE("native finalizers: at exit the highest priority is first, ties newest
   // Objects that live to the end (c, d...), and two that die before it (a, b).
   handle<thing> a = p.make("a");
   handle<thing> b = p.make("b");
-  handle<thing> c = p.make("c");
-  std::vector<handle<thing>> kept;
+  // No handle here may outlive close().
   const auto keep = [&](const char* name, std::optional<int> priority) {
+    auto& kept = p.context().state<std::vector<handle<thing>>>();
     kept.push_back(p.make(name));
     p.says(kept.back(), priority);
   };
@@ -125,7 +132,7 @@ TEST_CASE("native finalizers: at exit the highest priority is first, ties newest
   CHECK(*b_again.run());
   CHECK_FALSE(*b_again.run());
   b = {};
-  p.says(c);
+  keep("c", std::nullopt);
   keep("d10", 1);
   keep("d01", 0);
   keep("d02", 0);
@@ -136,7 +143,6 @@ TEST_CASE("native finalizers: at exit the highest priority is first, ties newest
   CHECK(p.happened == strings{"a", "b", "d10", "d03", "d02", "d01"});
   p.close();
   CHECK(p.happened == strings{"a", "b", "d10", "d03", "d02", "d01", "f-1", "e"});
-  c = {};
 }
 
 TEST_CASE("native finalizers: any whole number is a priority") {
@@ -355,4 +361,31 @@ TEST_CASE("native finalizers: nothing runs in an interpreter that was killed") {
   p.pair.guest().interrupt(errc::killed);
   p.close();
   CHECK(p.happened.empty());
+}
+
+TEST_CASE("native finalizers: from priority 0 on they run while every peer is there, the others behind newer peers") {
+  strings happened; // of one worker
+  native_interface offered;
+  offered.function("note", [](const std::string&) {});
+  offered.function("prepare", [&](native_context& c, std::uint32_t peer) {
+    for (const int priority : {-1, 0, 1})
+      CHECK(c.finalizer(
+          [&, peer, priority](native_context& again) {
+            const auto sent = again.send(interpreter_id{peer}, "note", std::to_string(priority));
+            happened.push_back(std::to_string(priority)
+                               + (sent ? " sent" : std::string(" ") + name_of(sent.error().code)));
+          },
+          priority));
+  });
+  system_config config;
+  config.workers = 1;
+  config.languages["native"] = native(offered);
+  Atoll::system s(config);
+  const auto older = s.spawn<native>({.name = "older"});
+  const auto newer = s.spawn<native>({.name = "newer"});
+  REQUIRE(older->call("prepare", static_cast<std::int64_t>(number(newer->id()))).get());
+  const finalization_report r = s.finalize();
+  CHECK(fmt::format("{}", fmt::join(happened, ", ")) == "1 sent, 0 sent, -1 interpreter_gone");
+  CHECK(r.finalizers_run == 3);
+  CHECK(r.verdict == finalization_report::verdict_kind::clean);
 }

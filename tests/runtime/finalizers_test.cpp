@@ -86,6 +86,22 @@ TEST_CASE("finalizers: each run adds one and all of them run") {
   CHECK(ran == 1000);
 }
 
+TEST_CASE("finalizers: one that is left to its object runs at exit no more, and can be taken") {
+  finalizer_registry r;
+  const auto left = r.add(1, 5);
+  r.add(2, 4);
+  REQUIRE(r.next(0));
+  CHECK(r.next(0)->number == left);
+  CHECK(r.next(0)->what == 1); // looking takes nothing
+  r.leave_to_object(left);
+  r.leave_to_object(left);
+  r.leave_to_object(99);
+  CHECK(run_all(r) == std::vector<Atoll::guest_word>{2});
+  CHECK_FALSE(r.next(0));
+  CHECK(r.take(left) == 1);
+  CHECK(r.size() == 0);
+}
+
 TEST_CASE("finalizers: numbers are not used again, and nobody's number is refused") {
   finalizer_registry r;
   const auto a = r.add(1, 0);
