@@ -32,7 +32,7 @@ bool push_call(lua_guest& g, lua_State* L, finalizer_registry::id id) {
 }
 
 /// Takes it out of the registry; false: it is not there any more.
-bool disarm(lua_guest& g, lua_State* L, finalizer_registry::id id) {
+bool take_out(lua_guest& g, lua_State* L, finalizer_registry::id id) {
   const auto place = g.finalizers.take(id);
   if (place && *place != 0) luaL_unref(L, LUA_REGISTRYINDEX, static_cast<int>(*place));
   return place.has_value();
@@ -98,7 +98,7 @@ void call_collected(lua_guest& g, lua_State* L) {
 int collect(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   const auto& s = *static_cast<const sentinel*>(lua_touserdata(L, 1));
-  if (!disarm(g, L, s.id) || g.dead) return 0;
+  if (!take_out(g, L, s.id) || g.dead) return 0;
   if (g.closing && !s.at_exit) return 0;
   lua_getiuservalue(L, 1, 1);
   lua_getiuservalue(L, 1, 2);
@@ -112,7 +112,7 @@ int run(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   const auto id = *static_cast<finalizer_registry::id*>(g.check(L, 1, kind::finalizer, "finalizer"));
   lua_settop(L, 1);
-  if (!push_call(g, L, id) || !disarm(g, L, id)) return 0;
+  if (!push_call(g, L, id) || !take_out(g, L, id)) return 0;
   lua_callk(L, 1, LUA_MULTRET, 0, run_done);
   return run_done(L, LUA_OK, 0);
 }
@@ -120,7 +120,7 @@ int run(lua_State* L) {
 int cancel(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   const auto id = *static_cast<finalizer_registry::id*>(g.check(L, 1, kind::finalizer, "finalizer"));
-  lua_pushboolean(L, disarm(g, L, id));
+  lua_pushboolean(L, take_out(g, L, id));
   return 1;
 }
 
@@ -195,7 +195,7 @@ int atoll_finalizer(lua_State* L) {
 bool lua_guest::push_next_finalizer(lua_State* L, int min_priority) {
   while (const auto next = finalizers.next(min_priority)) {
     if (push_call(*this, L, next->number)) {
-      disarm(*this, L, next->number);
+      take_out(*this, L, next->number);
       return true;
     }
     // Its object is dead and its __gc due, which Lua may put off: it runs now, in its place.
