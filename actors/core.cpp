@@ -551,7 +551,7 @@ void put_exported(wire_writer& w, const std::vector<exported_object>& all) {
 
 std::shared_ptr<survey> core::survey_all(survey::listener told) {
   const auto all = living();
-  const auto whole = std::make_shared<survey>(all.size() + 1, std::move(told));
+  auto whole = std::make_shared<survey>(all.size() + 1, std::move(told));
   // The host program first: what its threads let go of from here on is still named.
   port_->with_imports([&](const import_table& imports) { whole->part(host_interpreter, {}, imports); });
   for (const actor_ptr& a : all) post(a->shell().id(), std::make_unique<survey_job>(whole));

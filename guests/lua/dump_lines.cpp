@@ -107,7 +107,8 @@ private:
     int line = defined;
     std::size_t next = 0;
     for (std::size_t pc = 0; pc < steps.size() && ok_; ++pc) {
-      const int step = static_cast<signed char>(steps[pc]);
+      const auto byte = static_cast<unsigned char>(steps[pc]);
+      const int step = byte < 128 ? byte : byte - 256; // signed
       if (next < unknown.size() && unknown[next] == pc) {
         line = lines[next++];
       } else if (step == absolute) {

@@ -323,8 +323,10 @@ void round(std::uint64_t seed, tally& sum) {
 
 TEST_CASE(
     "finalizers made, run, cancelled and collected by eight threads and by tasks, while exit runs, end once each") {
+  // NOLINTBEGIN(concurrency-mt-unsafe): read before any thread
   const char* const only = std::getenv("ATOLL_SEED");
   const char* const seconds = std::getenv("ATOLL_FINALIZER_SECONDS");
+  // NOLINTEND(concurrency-mt-unsafe)
   const auto until =
       std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds ? std::atof(seconds) : 0.5);
   std::uint64_t seed = only != nullptr ? std::strtoull(only, nullptr, 10) : std::random_device{}();

@@ -171,11 +171,12 @@ TEST_CASE("lua finalizers: one that fails is reported with its traceback, at exi
     atoll.finalizer(nil, function() deep("close") end, {priority = -1})
     says("last", nil, -2)
   )lua");
-  for (const auto& [text, what] : {std::pair(e.before, "failed dying"), std::pair(e.at_exit, "failed exit"),
-                                   std::pair(e.at_close, "failed close")}) {
+  for (const auto& told : {std::pair(e.before, "failed dying"), std::pair(e.at_exit, "failed exit"),
+                           std::pair(e.at_close, "failed close")}) {
+    const std::string& text = told.first;
     CAPTURE(text);
     CHECK(text.find(std::string("in a finalizer: ")) == 0);
-    CHECK(text.find(what) != std::string::npos);
+    CHECK(text.find(told.second) != std::string::npos);
     CHECK(text.find("stack traceback:") != std::string::npos);
     CHECK(text.find("in upvalue 'deep'") != std::string::npos);
   }
