@@ -68,6 +68,10 @@ public:
   void set_controls(controls c) noexcept;
   /// Any thread: messages came in during this turn, or pending calls wait.
   bool has_news() const noexcept { return box_->turn().has_news() || pending_->waiting() > 0; }
+  /// Any thread, when the clock brings a wake-up: a stop whose limit has passed kills, also in the middle of a turn.
+  void alarm() {
+    if (stop_deadline_.load(std::memory_order_relaxed) <= env_.now()) env_.control(id_, {.kill = true});
+  }
   bool wants_tick() const noexcept { return controls_.load(std::memory_order_relaxed) != 0; }
   /// The thread that runs the turn, from a signal handler.
   void tick() noexcept {
@@ -197,6 +201,7 @@ private:
   bool run_calls();
   bool run_call();
   void run_last_calls();
+  void note_late_kill();
   void refuse(record& r, interpreter_id from, const error& why);
 
   void put_down(const std::vector<wire_ref>& references, const std::vector<std::uint64_t>& connections);
@@ -271,7 +276,8 @@ private:
   request_id replying_ = no_request; // the answer being written
   std::vector<request_id> stop_requests_;
   std::size_t children_stopping_ = 0;
-  time_point stop_deadline_ = time_point::max();
+  // relaxed: the clock's queue is between the owner's store and alarm().
+  std::atomic<time_point> stop_deadline_{time_point::max()};
   bool main_done_told_ = false;
   std::function<void()> on_exited_;
   bool exit_handlers_ran_ = false;
