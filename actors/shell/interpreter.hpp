@@ -19,8 +19,9 @@
 //   0. pending calls accepted so far run, unless it was killed; no further ones are accepted;
 //   1. the guest closes: its finalizers run, its objects die; 2. the heap is given back;
 //   3. requests still open are answered interpreter_gone; 4. imports are dropped, their credit goes home;
-//   5. connections and listeners close, children are killed, monitors are told; 6. the outbox is flushed;
-//   7. the inbox closes, tombstones are left for loans still out, what came too late is disposed of; 8. the report.
+//   5. connections and listeners close, children are killed, monitors are told; 6. it leaves the directory, with tombstones
+//   for loans still out; 7. the outbox is flushed: who hears of the end finds the name free; the inbox closes, what came
+//   too late is disposed of; 8. the report.
 #pragma once
 
 #include <array>

@@ -198,8 +198,8 @@ void interpreter::finish() {
     commit_word();
   }
   // 6, 7: tombstones stand before the inbox closes, so that a loan return always finds one or the other.
-  outbox_.flush();
   env_.where().leave(id_, imports_.take_pinned());
+  outbox_.flush();
   box_->close({name_, name_of(outcome_), failure_});
   for (const interpreter_id waiting : box_->take_crowd()) send_word(waiting, record_kind::room, {}, 0);
   for (envelope_ptr& e : early_) dispose(std::move(e), id_, env_.where(), box_->last_words());

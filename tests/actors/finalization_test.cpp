@@ -274,3 +274,17 @@ TEST_CASE("a stop with a limit kills who is in the middle of a turn that never e
   CHECK(forced(r).empty());
   for (const interpreter_report& i : r.interpreters) CHECK(i.outcome == end_kind::killed);
 }
+
+TEST_CASE("a stop is answered when the interpreter's name is free again") {
+  const probe_functions functions;
+  system_config config;
+  config.workers = 2;
+  config.languages["probe"] = [&](host& h) { return std::make_unique<probe>(h, functions); };
+  Atoll::system runtime(config);
+  for (int i = 0; i < 3000; ++i) {
+    CAPTURE(i);
+    const auto made = runtime.spawn({.name = "one at a time", .language = "probe"}, {});
+    REQUIRE(made);
+    REQUIRE(made->stop().get());
+  }
+}
