@@ -6,7 +6,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <thread>
 
@@ -232,6 +236,45 @@ TEST_CASE("finalization: an interrupt of phase exit cuts one finalizer, the next
   CHECK(forced(r) == "exit: 2 'late'");
   CHECK(r.finalizers_run == 2);
   CHECK(r.finalizers_failed == 1);
+}
+
+namespace {
+
+/// In a process of its own, which ends with _exit: the abandoned state and its thread stay behind on purpose.
+bool abandons_one_and_runs_the_other() {
+  static std::atomic<bool> release{false};
+  static std::atomic<bool> other_ran{false};
+  static const probe_functions stuck{{"start", [](probe& p, const incoming&) {
+                                        p.hooks["exit"] = [] {
+                                          while (!release) std::this_thread::sleep_for(1ms);
+                                        };
+                                      }}};
+  static const probe_functions fine{
+      {"start", [](probe& p, const incoming&) { p.hooks["exit"] = [] { other_ran = true; }; }}};
+  system_config config;
+  config.workers = 2;
+  config.deadline = 1s;
+  config.languages["stuck"] = [](host& h) { return std::make_unique<probe>(h, stuck); };
+  config.languages["fine"] = [](host& h) { return std::make_unique<probe>(h, fine); };
+  config.log = [](std::string_view) {};
+  Atoll::system runtime(config);
+  if (!runtime.spawn({.name = "fine", .language = "fine"}, {})) return false;
+  if (!runtime.spawn({.name = "stuck", .language = "stuck"}, {})) return false;
+  const finalization_report r = runtime.finalize();
+  return other_ran && r.seconds < 1.5 && forced(r) == "exit: 3 'stuck', teardown: 3 'stuck'"
+         && outcome_of(r, "stuck").outcome == end_kind::abandoned && outcome_of(r, "fine").outcome == end_kind::stopped;
+}
+
+} // namespace
+
+TEST_CASE("finalization: an exit handler in C++ that never returns is abandoned, those behind it run all the same") {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) _exit(abandons_one_and_runs_the_other() ? 0 : 1);
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 // -- killed in teardown ------------------------------------------------------------------------------------------------
