@@ -131,7 +131,10 @@ core::~core() {
   }
   living_.clear();
   ticker_->stop();
-  caf_.reset();
+  // Until its clock is gone, in here, that may bring late wake-ups, which ask what time it is (interpreter::alarm): reset()
+  // would forget the pointer first.
+  delete caf_.get();
+  (void)caf_.release();
 }
 
 time_point core::now() const noexcept { return caf_->clock().now(); }

@@ -13,6 +13,14 @@ namespace Atoll {
 
 namespace {
 
+constexpr time_point::duration shortest_share = std::chrono::milliseconds(2);
+
+/// What an interpreter may take of what is left of the phase "exit": a quarter also when many are still to come, and never
+/// all of it, as it may have more to do behind what had to be cut.
+time_point::duration share_of(time_point::duration left, std::size_t still_to_come) {
+  return still_to_come < 2 ? left * 3 / 4 : left / std::min<long>(static_cast<long>(still_to_come), 4);
+}
+
 std::string bearer(const interpreter_info& who) {
   return who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
 }
@@ -128,8 +136,7 @@ bool finalization::quiet() {
   return core_.net_idle() && core_.port().box().turn().idle() && core_.port().turns() == port_turns;
 }
 
-std::vector<interpreter_id> finalization::ask(const std::vector<interpreter_id>& whom, const question& what,
-                                              time_point until) {
+std::shared_ptr<finalization::asked> finalization::ask(const std::vector<interpreter_id>& whom, const question& what) {
   const auto board = std::make_shared<asked>();
   board->open.insert(whom.begin(), whom.end());
   core* runtime = &core_;
@@ -140,8 +147,12 @@ std::vector<interpreter_id> finalization::ask(const std::vector<interpreter_id>&
     };
     core_.post(who, std::make_unique<ask_job>(what, done));
   }
-  wait_for([&] { return board->left().empty(); }, until);
-  return board->left();
+  return board;
+}
+
+std::vector<interpreter_id> finalization::await(asked& board, time_point until) {
+  wait_for([&] { return board.left().empty(); }, until);
+  return board.left();
 }
 
 std::vector<interpreter_id> finalization::newest_first() const {
@@ -171,37 +182,53 @@ void finalization::drain() {
     }
   }
   const time_point until = now() + (end_ - now()) / 8;
-  ask(
-      newest_first(),
-      [](interpreter& i, const auto& done) {
-        i.fail_waiting(errc::runtime_finalizing);
-        done();
-      },
-      until);
+  const auto failing = ask(newest_first(), [](interpreter& i, const auto& done) {
+    i.fail_waiting(errc::runtime_finalizing);
+    done();
+  });
+  await(*failing, until);
   core_.port().fail_waiting(errc::runtime_finalizing);
   core_.close_connections();
   wait_for([this] { return core_.net_idle(); }, until);
 }
 
 void finalization::exit() {
-  for (const interpreter_id who : newest_first()) {
-    const auto ran = ask(
-        {who}, [](interpreter& i, const auto& done) { i.run_exit_handlers(done); }, phase_end_);
-    for (const interpreter_id late : ran) {
-      force(late);
-      core_.control(late, {.interrupt = true});
-    }
+  const std::vector<interpreter_id> all = newest_first();
+  std::size_t still_to_come = all.size();
+  std::vector<std::shared_ptr<asked>> late;
+  for (const interpreter_id who : all) {
+    const auto board = ask({who}, [](interpreter& i, const auto& done) { i.run_exit_handlers(done); });
+    if (await(*board, now() + share_of(phase_end_ - now(), still_to_come--)).empty()) continue;
+    force(who);
+    core_.control(who, {.interrupt = true});
+    late.push_back(board);
+  }
+  interrupt_again(late);
+  wait_for([this] { return quiet(); });
+}
+
+void finalization::interrupt_again(const std::vector<std::shared_ptr<asked>>& late) {
+  const auto left = [&] {
+    std::vector<interpreter_id> all;
+    for (const auto& board : late)
+      for (const interpreter_id who : board->left()) all.push_back(who);
+    return all;
+  };
+  for (;;) {
+    const auto share = std::max((phase_end_ - now()) / 4, shortest_share);
+    wait_for([&] { return left().empty(); }, std::min(now() + share, phase_end_));
+    const std::vector<interpreter_id> still = left();
+    if (still.empty() || now() >= phase_end_) return;
+    for (const interpreter_id who : still) core_.control(who, {.interrupt = true});
   }
 }
 
 void finalization::settle() {
-  const std::vector<interpreter_id> holding = ask(
-      newest_first(),
-      [](interpreter& i, const auto& done) {
-        i.drop_imports();
-        done();
-      },
-      phase_end_);
+  const auto dropping = ask(newest_first(), [](interpreter& i, const auto& done) {
+    i.drop_imports();
+    done();
+  });
+  const std::vector<interpreter_id> holding = await(*dropping, phase_end_);
   wait_for([this] { return quiet(); });
   const auto found = std::make_shared<std::pair<std::mutex, std::optional<std::vector<exported_object>>>>();
   core* runtime = &core_;

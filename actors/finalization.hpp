@@ -10,7 +10,12 @@
 //   1. close     no new interpreters; listeners close, and connections are read no more; host threads' new calls are refused.
 //   2. drain     until no message is in flight, or the phase's deadline: then the busy are interrupted. Calls and timers
 //                still open fail with runtime_finalizing. Connections are closed behind their last written byte.
-//   3. exit      exit handlers and finalizers of priority >= 0, in reverse start order, every peer still alive.
+//   3. exit      exit handlers and finalizers of priority >= 0, in reverse start order, every peer still alive:
+//                a. one interpreter after the other. Each may take what is left of the phase divided by those still to
+//                   come, at least a quarter of it and at most three quarters: an endless one does not take the time
+//                   of those behind it. Who has not finished then is named and interrupted, and the next one is asked.
+//                b. Those go on with what they have left, interrupted again whenever that lasts.
+//                c. Until no message is in flight: what was sent up to here still finds everybody.
 //   4. settle    every import is dropped; owners handle the decrefs until every `out` is 0, or what remains is a leak.
 //   5. teardown  guests close, in reverse start order. Who does not come to its end in time is killed, then abandoned.
 //   6. seal      what is late finds closed inboxes: its credit goes to tombstones, its callers get an answer.
@@ -60,10 +65,12 @@ private:
   bool wait_for(const std::function<bool()>& condition) { return wait_for(condition, phase_end_); }
   /// Whether nothing runs and nothing is in flight, by two looks: all idle, and no turn begun between them.
   bool quiet();
-  /// Asks interpreters (a job in their turn) and waits for all; answers those that did not do it in time.
-  std::vector<interpreter_id> ask(const std::vector<interpreter_id>& whom,
-                                  const std::function<void(interpreter&, std::function<void()> done)>& what,
-                                  time_point until);
+  /// Asks interpreters: a job in their turn. The gone count as done.
+  std::shared_ptr<asked> ask(const std::vector<interpreter_id>& whom,
+                             const std::function<void(interpreter&, std::function<void()> done)>& what);
+  /// Waits for all of them; answers those that did not do it in time.
+  std::vector<interpreter_id> await(asked& board, time_point until);
+  void interrupt_again(const std::vector<std::shared_ptr<asked>>& late);
   std::vector<interpreter_id> newest_first() const;
   void force(interpreter_id who);
   time_point now() const;

@@ -19,8 +19,9 @@
 //   0. pending calls accepted so far run, unless it was killed; no further ones are accepted;
 //   1. the guest closes: its finalizers run, its objects die; 2. the heap is given back;
 //   3. requests still open are answered interpreter_gone; 4. imports are dropped, their credit goes home;
-//   5. connections and listeners close, children are killed, monitors are told; 6. the outbox is flushed;
-//   7. the inbox closes, tombstones are left for loans still out, what came too late is disposed of; 8. the report.
+//   5. connections and listeners close, children are killed, monitors are told; 6. it leaves the directory, with tombstones
+//   for loans still out; 7. the outbox is flushed: who hears of the end finds the name free; the inbox closes, what came
+//   too late is disposed of; 8. the report.
 #pragma once
 
 #include <array>
@@ -68,6 +69,10 @@ public:
   void set_controls(controls c) noexcept;
   /// Any thread: messages came in during this turn, or pending calls wait.
   bool has_news() const noexcept { return box_->turn().has_news() || pending_->waiting() > 0; }
+  /// Any thread, when the clock brings a wake-up: a stop whose limit has passed kills, also in the middle of a turn.
+  void alarm() {
+    if (stop_deadline_.load(std::memory_order_relaxed) <= env_.now()) env_.control(id_, {.kill = true});
+  }
   bool wants_tick() const noexcept { return controls_.load(std::memory_order_relaxed) != 0; }
   /// The thread that runs the turn, from a signal handler.
   void tick() noexcept {
@@ -197,6 +202,7 @@ private:
   bool run_calls();
   bool run_call();
   void run_last_calls();
+  void note_late_kill();
   void refuse(record& r, interpreter_id from, const error& why);
 
   void put_down(const std::vector<wire_ref>& references, const std::vector<std::uint64_t>& connections);
@@ -271,7 +277,8 @@ private:
   request_id replying_ = no_request; // the answer being written
   std::vector<request_id> stop_requests_;
   std::size_t children_stopping_ = 0;
-  time_point stop_deadline_ = time_point::max();
+  // relaxed: the clock's queue is between the owner's store and alarm().
+  std::atomic<time_point> stop_deadline_{time_point::max()};
   bool main_done_told_ = false;
   std::function<void()> on_exited_;
   bool exit_handlers_ran_ = false;

@@ -72,8 +72,10 @@ void interpreter::handle_stop(wire_reader& in, interpreter_id from) {
   const std::uint64_t milliseconds = in.get_u64();
   if (call != 0) stop_requests_.push_back(requests_.open(from, call));
   if (milliseconds > 0) {
-    stop_deadline_ = std::min(stop_deadline_, env_.now() + std::chrono::milliseconds(milliseconds));
-    schedule_wake();
+    const time_point until =
+        std::min(stop_deadline_.load(std::memory_order_relaxed), env_.now() + std::chrono::milliseconds(milliseconds));
+    stop_deadline_.store(until, std::memory_order_relaxed);
+    env_.wake_at(*this, until); // whatever else is scheduled: this turn may be one that never ends
   }
   if (state_ != run_state::stopping) begin_stopping();
 }
@@ -158,6 +160,7 @@ void interpreter::finish() {
   if (std::exchange(finished_, true)) return;
   set_state(run_state::stopping);
   run_last_calls(); // 0
+  note_late_kill();
   // 1, 2: the guest, then its memory.
   if (guest_ != nullptr) {
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
@@ -167,6 +170,7 @@ void interpreter::finish() {
     running_guest_.store(nullptr, std::memory_order_relaxed);
     guest_.reset();
   }
+  note_late_kill();
   heap_.reset();
   if (const auto then = std::exchange(on_exited_, nullptr)) then(); // whoever waits for the exit handlers waits no more
   // 3
@@ -194,8 +198,8 @@ void interpreter::finish() {
     commit_word();
   }
   // 6, 7: tombstones stand before the inbox closes, so that a loan return always finds one or the other.
-  outbox_.flush();
   env_.where().leave(id_, imports_.take_pinned());
+  outbox_.flush();
   box_->close({name_, name_of(outcome_), failure_});
   for (const interpreter_id waiting : box_->take_crowd()) send_word(waiting, record_kind::room, {}, 0);
   for (envelope_ptr& e : early_) dispose(std::move(e), id_, env_.where(), box_->last_words());
@@ -212,6 +216,13 @@ void interpreter::finish() {
   const pending_calls::figures calls = pending_->count();
   env_.ended(*this, {id_, name_, outcome_, failure_, exports_.added(), exports_.released(), messages_in_,
                      finalizers_run_, finalizers_failed_, calls.started, calls.failed, calls.refused});
+}
+
+// What was to end well, and had to be killed while it did, was killed.
+void interpreter::note_late_kill() {
+  if (!pending_controls().kill || (outcome_ != end_kind::exited && outcome_ != end_kind::stopped)) return;
+  outcome_ = end_kind::killed;
+  failure_ = make_error(errc::killed, "it was killed while it closed");
 }
 
 void interpreter::run_last_calls() {

@@ -398,7 +398,7 @@ void interpreter::run_job(wire_reader& in) {
 bool interpreter::fire_timers() {
   const time_point now = env_.now();
   if (wake_set_ <= now) wake_set_ = {};
-  if (stop_deadline_ <= now) set_controls({.kill = true});
+  if (stop_deadline_.load(std::memory_order_relaxed) <= now) set_controls({.kill = true});
   // A timer set meanwhile that is due already waits for another turn.
   for (std::size_t left = timers_.size(); left > 0 && !ending_; --left) {
     const auto token = timers_.take_due(now);
@@ -412,8 +412,8 @@ bool interpreter::fire_timers() {
 }
 
 void interpreter::schedule_wake() {
-  if (timers_.empty() && stop_deadline_ == time_point::max()) return;
-  time_point next = stop_deadline_;
+  time_point next = stop_deadline_.load(std::memory_order_relaxed);
+  if (timers_.empty() && next == time_point::max()) return;
   if (!timers_.empty()) next = std::min(next, timers_.earliest());
   if (wake_set_ != time_point{} && wake_set_ <= next) return;
   wake_set_ = next;

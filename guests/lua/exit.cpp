@@ -46,10 +46,17 @@ int push_next(lua_guest& g, lua_State* L) {
 
 int exit_step(lua_State* L, int status, lua_KContext finalizer);
 
-/// One that called atoll.exit has not failed.
+/// One that called atoll.exit has not failed. Those behind it have all their time; behind one that an interrupt cut they
+/// have the grace of interrupt.cpp, as the time of the whole interpreter is up.
 void handler_ran(lua_State* L, int status, lua_KContext finalizer) {
   lua_guest& g = lua_guest::of(L);
-  const bool fine = status == LUA_YIELD || std::exchange(g.current->exiting, false);
+  const bool exited = std::exchange(g.current->exiting, false);
+  if (exited && g.forced == errc::runtime_finalizing) {
+    g.unwinding = false;
+    g.forced = errc::ok;
+    lua_guest::disarm(L);
+  }
+  const bool fine = status == LUA_YIELD || exited;
   g.finalizer_ran(L, fine ? LUA_OK : status, finalizer == 0 ? "an exit handler" : "a finalizer");
 }
 

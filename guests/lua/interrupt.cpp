@@ -11,6 +11,8 @@
 //   5. the task ends with the error; run() disarms its coroutine.
 // A sample (profile.cpp) is steps 1 and 2, with sample_due for the controls. A guest under coverage (coverage.cpp) has a
 // line hook at rest, so its count hook never yields: it is interrupted and killed as any, but not preempted.
+#include <utility>
+
 #include "guests/lua/state.hpp"
 
 namespace Atoll {
@@ -33,6 +35,7 @@ void on_event(lua_State* L, lua_Debug* ar) {
     g.dead = true;
     g.raise_control(L, errc::killed);
   } else if (c.interrupt) {
+    if (g.current != nullptr) g.current->cut = true;
     g.raise_control(L, errc::interrupted);
   } else if (g.forced != errc::ok) {
     g.raise_control(L, g.forced);
@@ -83,6 +86,8 @@ void lua_guest::interrupt(errc code) {
   if (code == errc::killed) dead = true; // whoever waits for an answer gets it from the shell: interpreter_gone
   for (std::size_t i = 0; i < all_tasks_.size(); ++i) {
     task& t = *all_tasks_[i];
+    // What waits there now is the next finalizer: the one that was to be cut has been.
+    if (std::exchange(t.cut, false) && t.body == task_body::exit && !dead) continue;
     if (t.state == task_state::idle || t.state == task_state::running) continue;
     if (dead) {
       discard(t, false);

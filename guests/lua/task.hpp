@@ -47,6 +47,7 @@ struct task {
   errc wake_code = errc::ok;
   int nargs = 0;        // of a first run that was put off
   bool exiting = false; // atoll.exit: ends without results and without an error
+  bool cut = false;     // its hook has raised an interrupt that interrupt() is still to be called for
   request_id request = no_request;
   call_id call = 0; // what it waits for, to be forgotten when the wait is given up
   std::uint64_t timer = 0;

@@ -49,6 +49,7 @@ task* lua_guest::new_task(task_body body, std::string_view label) {
   t->body = body;
   t->wake = wake_reason::none;
   t->exiting = false;
+  t->cut = false;
   t->request = no_request;
   t->call = 0;
   t->timer = 0;

@@ -142,6 +142,8 @@ void native_guest::drop(guest_word word) {
 
 std::string native_guest::describe(guest_word word) { return object_of(word).cls->name; }
 
+bool native_guest::killed() const noexcept { return killed_ || host_.pending_controls().kill; }
+
 bool native_guest::run_next_handler() {
   if (context_.exit_handlers_.empty()) return false;
   const native_context::exit_handler f = std::move(context_.exit_handlers_.back());
@@ -156,7 +158,7 @@ bool native_guest::run_next_handler() {
 
 void native_guest::run_exit_handlers() {
   // One may add others, of both sorts: they run too.
-  while (run_next_handler() || context_.finalizers_.run_next(0)) {
+  while (!killed() && (run_next_handler() || context_.finalizers_.run_next(0))) {
   }
   context_.exit_handlers_over_ = true;
   host_.exited();
@@ -165,7 +167,7 @@ void native_guest::run_exit_handlers() {
 void native_guest::close() {
   context_.exit_handlers_over_ = true;
   context_.exit_handlers_.clear();
-  while (!killed_ && context_.finalizers_.run_next(std::numeric_limits<int>::min())) {
+  while (!killed() && context_.finalizers_.run_next(std::numeric_limits<int>::min())) {
   }
   context_.finalizers_.close();
   context_.states_.clear();

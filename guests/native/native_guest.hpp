@@ -39,6 +39,8 @@ private:
   native_results access(object& target, bool set, native_args args);
   /// "account 3 of interpreter 2 'bank'", for errors of calls through a reference.
   std::string text_of(const object& exported) const;
+  /// Also in the middle of a turn, by another thread: no further handler or finalizer starts.
+  bool killed() const noexcept;
   bool run_next_handler();
   void answer(request_id request, std::string_view what, native_results results);
   void report(request_id request, std::string_view what, error why);

@@ -170,6 +170,28 @@ TEST_CASE("shell: a kill answers what is open, tells the monitors, and ends the 
   CHECK(v.report(b)->outcome == end_kind::killed);
 }
 
+TEST_CASE("shell: who is killed while it closes was killed, in its report and for its monitors, a failure stays one") {
+  village v;
+  const auto a = v.born();
+  const auto b = v.born();
+  std::vector<std::string> reasons;
+  v.in(a,
+       [&](probe& p) { p.outside().monitor(b, p.await([&](const outcome& o) { reasons.emplace_back(o.reason); })); });
+  v.at(b).hooks["close"] = [&] { v.kill(b); };
+  v.stop(b);
+  v.run();
+  CHECK(reasons == std::vector<std::string>{"killed"});
+  CHECK(v.report(b)->outcome == end_kind::killed);
+  CHECK(v.report(b)->failure.message == "it was killed while it closed");
+
+  const auto c = v.born();
+  v.at(c).hooks["close"] = [&] { v.kill(c); };
+  v.post(c, [](interpreter& i) { i.end(end_kind::failed, {errc::guest_error, "broken", {}, {}, {}, {}}); });
+  v.run();
+  CHECK(v.report(c)->outcome == end_kind::failed);
+  CHECK(v.report(c)->failure.message == "broken");
+}
+
 TEST_CASE("shell: one killed before its start answers its parent") {
   village v;
   const auto a = v.born();

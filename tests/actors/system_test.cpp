@@ -231,6 +231,7 @@ TEST_CASE("an exit handler calls a peer that is still alive") {
       main.outside().commit();
     };
   });
+  CHECK(answered == 1);
   CHECK(r.verdict == finalization_report::verdict_kind::clean);
 }
 

@@ -321,6 +321,61 @@ void round(std::uint64_t seed, tally& sum) {
 
 } // namespace
 
+TEST_CASE("finalizers: what a pending call makes, cancels and lets die in the middle of the run counts at once") {
+  std::atomic<lua_guest*> program_of_it = nullptr;
+  std::atomic<bool> running = false;
+  std::string said; // one line at a time
+  system_config config;
+  config.workers = 2;
+  config.log = [&](std::string_view line) {
+    const std::string_view text = line.substr(line.rfind(": ") + 2);
+    said += text;
+    if (text == "first\n") running = true;
+  };
+  config.languages["lua"] = [&](host& outside) {
+    auto g = make_lua_guest(outside);
+    program_of_it = static_cast<lua_guest*>(g.get());
+    return g;
+  };
+  Atoll::system s(config);
+  const auto who = s.spawn<lua>({.name = "one"}, code(R"lua(
+    local atoll = require "atoll"
+    local function says(x, o, p) return atoll.finalizer(o, function() atoll.log.warn(x) end, {priority = p}) end
+    kept = {}
+    says("died", kept, 1)
+    doomed = says("cancelled", nil, 2)
+    says("last", nil, 0)
+    function change()
+      doomed:cancel()
+      kept = nil
+      collectgarbage()
+      says("made", nil, 3)
+      changed = true
+    end
+    atoll.finalizer(nil, function()
+      atoll.log.warn("first")
+      repeat atoll.sleep(0.001) until changed
+      atoll.log.warn("goes on")
+    end, {priority = 9})
+  )lua",
+                                                      "=one"));
+  REQUIRE(who);
+  std::thread other([&] {
+    const auto until = std::chrono::steady_clock::now() + 5s;
+    while (!running && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(200us);
+    CHECK(s.add_pending_call(who->id(), [&] {
+      lua_State* const L = program_of_it.load()->main;
+      lua_getglobal(L, "change");
+      CHECK(lua_pcall(L, 0, 0, 0) == LUA_OK);
+    }));
+  });
+  const finalization_report r = s.finalize();
+  other.join();
+  CHECK(said == "first\ndied\ngoes on\nmade\nlast\n");
+  CHECK(r.verdict == finalization_report::verdict_kind::clean);
+  CHECK(r.finalizers_run == 4);
+}
+
 TEST_CASE(
     "finalizers made, run, cancelled and collected by eight threads and by tasks, while exit runs, end once each") {
   // NOLINTBEGIN(concurrency-mt-unsafe): read before any thread

@@ -298,6 +298,50 @@ TEST_CASE("lua finalizers: an endless one is cut by an interrupt, at exit and at
   CHECK(main.logged[3] == "last");
 }
 
+TEST_CASE("lua finalizers: an interrupt that cuts one does not end the wait of the next one") {
+  fake_world world(make_lua_guest);
+  auto& main = world.run(std::string(head) + R"lua(
+    atoll.finalizer(nil, function() while true do end end, {priority = 2})
+    atoll.finalizer(nil, function() atoll.sleep(1) log("waited") end, {priority = 1})
+  )lua");
+  interrupted(main, [&] { main.program->run_exit_handlers(); });
+  main.program->interrupt(errc::interrupted); // the shell's next turn finds the control that the hook has seen already
+  world.settle();
+  CHECK(main.exit_done);
+  REQUIRE(main.logged.size() == 2);
+  CHECK(main.logged[0].find("in a finalizer: interrupted") == 0);
+  CHECK(main.logged[1] == "waited");
+}
+
+TEST_CASE("lua finalizers: one that waits for ever is cut by an interrupt, and each behind it by one of its own") {
+  fake_world world(make_lua_guest);
+  auto& main = world.run(std::string(head) + R"lua(
+    for i = 1, 3 do atoll.finalizer(nil, function() atoll.sleep(1e6) end, {priority = i}) end
+    says("last", nil, 0)
+  )lua");
+  main.program->run_exit_handlers();
+  for (int cut = 1; cut <= 3; ++cut) {
+    CHECK_FALSE(main.exit_done);
+    main.program->interrupt(errc::interrupted);
+    CHECK(main.finalizer_errors.size() == static_cast<std::size_t>(cut));
+  }
+  CHECK(main.exit_done);
+  CHECK(main.logged.back() == "last");
+}
+
+TEST_CASE("lua finalizers: behind a handler or finalizer that called atoll.exit the others have all their time") {
+  const ended e(R"lua(
+    local function long(x) return function() for i = 1, 1e6 do end log(x) end end
+    atoll.finalizer(nil, long("last"), {priority = 0})
+    atoll.finalizer(nil, function() os.exit(4) end, {priority = 1})
+    atoll.finalizer(nil, long("finalizer"), {priority = 2})
+    atoll.at_exit(long("handler"))
+    atoll.at_exit(function() pcall(atoll.exit, 3) log("not reached") end)
+  )lua");
+  CHECK(e.at_exit == "handler\nfinalizer\nlast\n");
+  CHECK(e.errors.empty());
+}
+
 TEST_CASE("lua finalizers: an endless one that runs because its object dies is cut with the task it stopped") {
   fake_world world(make_lua_guest);
   auto& main = world.run(std::string(head) + R"lua(

@@ -363,10 +363,35 @@ TEST_CASE("native finalizers: nothing runs in an interpreter that was killed") {
   CHECK(p.happened.empty());
 }
 
+TEST_CASE("native finalizers: a kill stops the run behind the one that it finds at work, at exit and at close") {
+  for (const bool at_exit : {true, false}) {
+    CAPTURE(at_exit);
+    place p;
+    const int priority = at_exit ? 1 : -1;
+    REQUIRE(p.context().finalizer(
+        [&](native_context&) {
+          p.happened.push_back("at work");
+          p.pair.host.wanted.kill = true; // from another thread, as the shell tells it
+        },
+        priority));
+    p.says("next", priority - 1);
+    if (at_exit) {
+      REQUIRE(p.context().at_exit([&](native_context&) { p.happened.push_back("handler"); }));
+      p.exit();
+      CHECK(p.pair.host.has_exited);
+      CHECK(p.happened.front() == "handler");
+      CHECK(p.happened.size() == 2);
+    }
+    p.close();
+    CHECK(p.happened.back() == "at work");
+  }
+}
+
 TEST_CASE("native finalizers: from priority 0 on they run while every peer is there, the others behind newer peers") {
   strings happened; // of one worker
+  strings noted;
   native_interface offered;
-  offered.function("note", [](const std::string&) {});
+  offered.function("note", [&](const std::string& priority) { noted.push_back(priority); });
   offered.function("prepare", [&](native_context& c, std::uint32_t peer) {
     for (const int priority : {-1, 0, 1})
       CHECK(c.finalizer(
@@ -386,6 +411,8 @@ TEST_CASE("native finalizers: from priority 0 on they run while every peer is th
   REQUIRE(older->call("prepare", static_cast<std::int64_t>(number(newer->id()))).get());
   const finalization_report r = s.finalize();
   CHECK(fmt::format("{}", fmt::join(happened, ", ")) == "1 sent, 0 sent, -1 interpreter_gone");
+  CHECK(noted == strings{"1", "0"});
+  CHECK(r.dead_letters == 0);
   CHECK(r.finalizers_run == 3);
   CHECK(r.verdict == finalization_report::verdict_kind::clean);
 }

@@ -38,6 +38,7 @@ public:
   int finalizers = 0;
   bool has_exited = false;
   // What is to happen.
+  controls wanted;
   send_status next_status = send_status::sent;
   std::size_t message_limit = std::numeric_limits<std::size_t>::max();
 
@@ -139,7 +140,7 @@ public:
   void adopt_connection(std::uint64_t, guest_word) override {}
   void consumed(std::uint64_t, std::size_t) override {}
   bool write(std::uint64_t, std::string_view) override { return true; }
-  controls pending_controls() const noexcept override { return {}; }
+  controls pending_controls() const noexcept override { return wanted; }
   void request_exit(int) override {}
   figures stats() const override { return {}; }
   figures system_stats() const override { return {}; }

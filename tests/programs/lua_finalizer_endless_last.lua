@@ -5,6 +5,7 @@
 -- expect-error: in a finalizer: interrupted
 -- expect-error: forced in teardown: interpreter 1 'main'
 -- expect-error: in a finalizer: killed
+-- expect-error: killed: interpreter 1 'main': it was killed while it closed
 -- expect-status: 3
 
 local atoll = require "atoll"
