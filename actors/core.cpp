@@ -91,10 +91,6 @@ const char* name_of(log_level level) {
   return "error";
 }
 
-std::string bearer(const interpreter_info& who) {
-  return who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
-}
-
 error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
 
 } // namespace
@@ -243,7 +239,8 @@ void core::main_done(const error* failure) {
 
 void core::log(log_level level, const interpreter_info& who, std::string_view text) {
   if (level < config_.log_threshold) return;
-  const std::string line = fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), bearer(who), text);
+  const std::string line =
+      fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), number_and_name(who.id, who.name), text);
   const std::scoped_lock lock(log_mutex_);
   if (config_.log) {
     config_.log(line);
@@ -461,9 +458,8 @@ result<void> core::add_pending_call(interpreter_id who, pending_function call) {
     case pending_calls::answer::closed: break;
     case pending_calls::answer::full: {
       const auto info = directory_.look_up(who);
-      return fail(errc::mailbox_full,
-                  fmt::format("interpreter {}: {} pending calls wait already, which is the limit",
-                              info ? bearer(*info) : fmt::format("{}", number(who)), (*to)->limit()));
+      return fail(errc::mailbox_full, fmt::format("interpreter {}: {} pending calls wait already, which is the limit",
+                                                  number_and_name(who, info ? info->name : ""), (*to)->limit()));
     }
     }
   } catch (const std::bad_alloc&) {

@@ -1,7 +1,5 @@
 #include "actors/finalization.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <mutex>
 #include <optional>
@@ -10,14 +8,6 @@
 #include "actors/core.hpp"
 
 namespace Atoll {
-
-namespace {
-
-std::string bearer(const interpreter_info& who) {
-  return who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
-}
-
-} // namespace
 
 /// Who was asked and has not answered yet. Shared with the jobs: a late answer finds it alive.
 struct finalization::asked {
@@ -153,7 +143,7 @@ std::vector<interpreter_id> finalization::newest_first() const {
 
 void finalization::force(interpreter_id who) {
   const auto info = core_.where().look_up(who);
-  report_.phases.back().forced.push_back(info ? bearer(*info) : fmt::format("{}", number(who)));
+  report_.phases.back().forced.push_back(number_and_name(who, info ? info->name : ""));
 }
 
 void finalization::close() {
