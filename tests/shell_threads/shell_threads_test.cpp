@@ -15,7 +15,7 @@
 
 #include "channels/disposal.hpp"
 #include "tests/actors/probe_guest.hpp"
-#include "tests/runtime/wire_buffer.hpp"
+#include "tests/seeds.hpp"
 #include "tests/shell_threads/thread_world.hpp"
 
 using namespace Atoll;
