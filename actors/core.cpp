@@ -1,14 +1,14 @@
 #include "actors/core.hpp"
 
-#include <caf/policy/work_stealing.hpp>
-#include <caf/scheduler/coordinator.hpp>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <future>
+#include <thread>
 
 #include "actors/finalization.hpp"
+#include "actors/workers.hpp"
 #include "channels/disposal.hpp"
 
 namespace Atoll {
@@ -16,57 +16,9 @@ namespace Atoll {
 namespace {
 
 using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
-using finalize_atom = caf::atom_constant<caf::atom("atollfin")>;
 
 // How much longer than the deadline finalize() waits for its supervisor before it gives up on it.
 constexpr std::chrono::milliseconds grace{500};
-
-/// The supervisor: sleeps until the runtime is to end, then runs the phases in its own thread, woken by what happens.
-class supervisor final : public waiter {
-public:
-  supervisor(caf::blocking_actor* self, core& runtime) : self_(self), core_(runtime) {}
-
-  void run() {
-    bool asked = false;
-    self_->receive_while([&] { return !asked; })([&](finalize_atom) { asked = true; }, [](wake_atom) {});
-    core_.set_report(finalization(core_, *this).run());
-  }
-
-  void wait(time_point until) override {
-    const auto left = std::chrono::duration_cast<std::chrono::microseconds>(until - clock_type::now());
-    if (left.count() <= 0) return;
-    self_->receive([](wake_atom) {}, [](finalize_atom) {}, caf::after(left) >> [] {});
-  }
-
-private:
-  caf::blocking_actor* self_;
-  core& core_;
-};
-
-/// A CAF configuration of our own: no command line, no files.
-struct caf_settings : caf::actor_system_config {
-  caf_settings(unsigned workers, bool cranked) {
-    if (cranked) {
-      set("scheduler.policy", caf::atom("testing"));
-      return;
-    }
-    load<caf::io::middleman>();
-    if (workers > 0) set("scheduler.max-threads", static_cast<size_t>(workers));
-    // An idle worker looks around a little and then sleeps until it is woken. CAF's middle way, naps of 50 us, would make
-    // it miss work that came meanwhile, and cost the time of others: the key-value server answered 30 % less with it.
-    set("work-stealing.moderate-poll-attempts", static_cast<size_t>(1));
-  }
-};
-
-/// Whether something waits in the queue of a worker. An estimate: workers take jobs meanwhile.
-bool work_waits(caf::actor_system& sys) {
-  using stealing = caf::scheduler::coordinator<caf::policy::work_stealing>;
-  auto* scheduler = dynamic_cast<stealing*>(&sys.scheduler());
-  if (scheduler == nullptr) return true;
-  for (size_t i = 0; i < scheduler->num_workers(); ++i)
-    if (!scheduler->worker_by_id(i)->data().queue.empty()) return true;
-  return false;
-}
 
 class connected_job final : public job {
 public:
@@ -91,17 +43,13 @@ const char* name_of(log_level level) {
   return "error";
 }
 
-std::string bearer(const interpreter_info& who) {
-  return who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
-}
-
 error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
 
 } // namespace
 
 core::core(system_config config, waiter* crank) : config_(std::move(config)), crank_(crank) {
   if (config_.workers == 0) config_.workers = std::max(1U, std::thread::hardware_concurrency());
-  caf_config_ = std::make_unique<caf_settings>(config_.workers, crank_ != nullptr);
+  caf_config_ = settings_for_caf(config_.workers, crank_ != nullptr);
   caf_ = std::make_unique<caf::actor_system>(*caf_config_);
   constexpr std::chrono::milliseconds shortest{1}; // 0 is no ticker at all
   const auto period = crank_ == nullptr ? std::max(shortest, config_.time_slice / 2) : std::chrono::milliseconds(0);
@@ -117,13 +65,12 @@ core::core(system_config config, waiter* crank) : config_(std::move(config)), cr
   port_ = std::make_shared<host_port>(*this, config_.credit, config_.high_water);
   host_turn_ = caf::make_counted<host_turn>(*caf_, port_);
   port_->open(*host_turn_);
-  if (crank_ == nullptr)
-    supervisor_ = caf_->spawn<caf::detached>([this](caf::blocking_actor* self) { supervisor(self, *this).run(); });
+  if (crank_ == nullptr) supervisor_.emplace(*caf_, *this);
 }
 
 core::~core() {
   finalize();
-  supervisor_ = nullptr;
+  supervisor_.reset();
   {
     const std::scoped_lock lock(mutex_);
     if (net_) caf::anon_send_exit(net_, caf::exit_reason::user_shutdown);
@@ -246,7 +193,8 @@ void core::main_done(const error* failure) {
 
 void core::log(log_level level, const interpreter_info& who, std::string_view text) {
   if (level < config_.log_threshold) return;
-  const std::string line = fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), bearer(who), text);
+  const std::string line =
+      fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), number_and_name(who.id, who.name), text);
   const std::scoped_lock lock(log_mutex_);
   if (config_.log) {
     config_.log(line);
@@ -286,7 +234,7 @@ void core::ended(const interpreter& who, interpreter_report report) {
 }
 
 void core::tell_supervisor() noexcept {
-  if (crank_ == nullptr) caf::anon_send(supervisor_, wake_atom::value);
+  if (supervisor_) supervisor_->wake();
 }
 
 void core::close_listeners() {
@@ -358,7 +306,7 @@ finalization_report core::finalize() {
     lock.lock();
   } else if (!std::exchange(finalize_asked_, true)) {
     lock.unlock();
-    caf::anon_send(supervisor_, finalize_atom::value);
+    supervisor_->finalize();
     lock.lock();
   }
   if (!changed_.wait_for(lock, config_.deadline + grace, [&] { return report_.has_value(); })) {
@@ -464,9 +412,8 @@ result<void> core::add_pending_call(interpreter_id who, pending_function call) {
     case pending_calls::answer::closed: break;
     case pending_calls::answer::full: {
       const auto info = directory_.look_up(who);
-      return fail(errc::mailbox_full,
-                  fmt::format("interpreter {}: {} pending calls wait already, which is the limit",
-                              info ? bearer(*info) : fmt::format("{}", number(who)), (*to)->limit()));
+      return fail(errc::mailbox_full, fmt::format("interpreter {}: {} pending calls wait already, which is the limit",
+                                                  number_and_name(who, info ? info->name : ""), (*to)->limit()));
     }
     }
   } catch (const std::bad_alloc&) {
@@ -503,61 +450,12 @@ void core::look_at_flags() noexcept {
   }
 }
 
-namespace {
-
-class survey_job final : public job {
-public:
-  explicit survey_job(std::shared_ptr<survey> whole) : survey_(std::move(whole)) {}
-  void run(host& owner) override {
-    auto& i = static_cast<interpreter&>(owner);
-    survey_->part(i.id(), i.exported(), i.imports());
-  }
-  void abandon(const error&) noexcept override { survey_->missing(); }
-
-private:
-  std::shared_ptr<survey> survey_;
-};
-
-void put_interpreters(wire_writer& w, const std::vector<interpreter_id>& all) {
-  w.put_tag(wire_tag::table);
-  w.put_u32(static_cast<std::uint32_t>(all.size()));
-  w.put_u32(0);
-  for (const interpreter_id i : all) {
-    if (i == host_interpreter) {
-      w.put_string("host program");
-    } else {
-      w.put_interpreter(i);
-    }
-  }
-}
-
-void put_exported(wire_writer& w, const std::vector<exported_object>& all) {
-  w.put_tag(wire_tag::table);
-  w.put_u32(static_cast<std::uint32_t>(all.size()));
-  w.put_u32(0);
-  for (const exported_object& o : all) {
-    w.put_tag(wire_tag::table);
-    w.put_u32(0);
-    w.put_u32(4);
-    w.put_string("type");
-    w.put_string(o.type);
-    w.put_string("owner");
-    w.put_interpreter(o.id.owner);
-    w.put_string("credit");
-    w.put_int(static_cast<std::int64_t>(o.credit));
-    w.put_string("holders");
-    put_interpreters(w, o.holders);
-  }
-}
-
-} // namespace
-
 std::shared_ptr<survey> core::survey_all(survey::listener told) {
   const auto all = living();
   auto whole = std::make_shared<survey>(all.size() + 1, std::move(told));
   // The host program first: what its threads let go of from here on is still named.
   port_->with_imports([&](const import_table& imports) { whole->part(host_interpreter, {}, imports); });
-  for (const actor_ptr& a : all) post(a->shell().id(), std::make_unique<survey_job>(whole));
+  for (const actor_ptr& a : all) post(a->shell().id(), survey::question(whole));
   return whole;
 }
 
@@ -566,7 +464,7 @@ void core::survey_references(interpreter_id asker, call_id call) {
     outbox out(host_interpreter, directory_);
     wire_writer& w = out.open(asker, record_kind::reply);
     w.put_u64(call);
-    put_exported(w, all);
+    put_survey(w, all);
     const send_status sent = out.commit();
     if (sent <= send_status::crowded) return;
     ignoring_visitor nothing;

@@ -14,6 +14,7 @@
 #include "actors/host_turn.hpp"
 #include "actors/interpreter_actor.hpp"
 #include "actors/net_broker.hpp"
+#include "actors/supervisor.hpp"
 #include "actors/survey.hpp"
 #include "actors/system.hpp"
 #include "actors/ticker.hpp"
@@ -103,7 +104,7 @@ private:
   std::unique_ptr<ticker> ticker_;
   std::shared_ptr<host_port> port_;
   caf::intrusive_ptr<host_turn> host_turn_;
-  caf::actor supervisor_; // none with a crank
+  std::optional<supervisor> supervisor_; // none with a crank
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

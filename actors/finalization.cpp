@@ -1,7 +1,5 @@
 #include "actors/finalization.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <mutex>
 #include <optional>
@@ -19,10 +17,6 @@ constexpr time_point::duration shortest_share = std::chrono::milliseconds(2);
 /// all of it, as it may have more to do behind what had to be cut.
 time_point::duration share_of(time_point::duration left, std::size_t still_to_come) {
   return still_to_come < 2 ? left * 3 / 4 : left / std::min<long>(static_cast<long>(still_to_come), 4);
-}
-
-std::string bearer(const interpreter_info& who) {
-  return who.name.empty() ? fmt::format("{}", number(who.id)) : fmt::format("{} '{}'", number(who.id), who.name);
 }
 
 } // namespace
@@ -164,7 +158,7 @@ std::vector<interpreter_id> finalization::newest_first() const {
 
 void finalization::force(interpreter_id who) {
   const auto info = core_.where().look_up(who);
-  report_.phases.back().forced.push_back(info ? bearer(*info) : fmt::format("{}", number(who)));
+  report_.phases.back().forced.push_back(number_and_name(who, info ? info->name : ""));
 }
 
 void finalization::close() {

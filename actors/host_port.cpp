@@ -64,9 +64,7 @@ private:
   const std::shared_ptr<const std::string>& text_of(interpreter_id owner) {
     if (text_ != nullptr && owner == owner_) return text_;
     const auto info = port_.env_->where().look_up(owner);
-    text_ = std::make_shared<const std::string>(info && !info->name.empty()
-                                                    ? fmt::format("interpreter {} '{}'", number(owner), info->name)
-                                                    : fmt::format("interpreter {}", number(owner)));
+    text_ = std::make_shared<const std::string>("interpreter " + number_and_name(owner, info ? info->name : ""));
     owner_ = owner;
     return text_;
   }

@@ -19,10 +19,6 @@ const char* name_of(finalization_report::verdict_kind verdict) noexcept {
 
 namespace {
 
-std::string bearer(interpreter_id id, const std::string& name) {
-  return name.empty() ? fmt::format("{}", number(id)) : fmt::format("{} '{}'", number(id), name);
-}
-
 std::string holders(const exported_object& l) {
   std::string all;
   for (const interpreter_id h : l.holders)
@@ -48,10 +44,11 @@ std::string to_text(const finalization_report& r) {
     for (const std::string& who : p.forced) out += fmt::format("  forced in {}: interpreter {}\n", p.name, who);
   for (const exported_object& l : r.leaked)
     out += fmt::format("  leaked: {} {} of interpreter {}, still held {}\n", l.type, l.id.slot,
-                       bearer(l.id.owner, l.owner_name), holders(l));
+                       number_and_name(l.id.owner, l.owner_name), holders(l));
   for (const interpreter_report& i : r.interpreters)
     if (i.outcome != end_kind::exited && i.outcome != end_kind::stopped)
-      out += fmt::format("  {}: interpreter {}: {}\n", name_of(i.outcome), bearer(i.id, i.name), i.failure.message);
+      out += fmt::format("  {}: interpreter {}: {}\n", name_of(i.outcome), number_and_name(i.id, i.name),
+                         i.failure.message);
   out += "  phases:";
   for (const auto& p : r.phases) out += fmt::format(" {} {:.3f} s", p.name, p.seconds);
   out += fmt::format("\n  interpreters: {} ({})\n", r.interpreters.size(), outcomes(r));

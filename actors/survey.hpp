@@ -8,11 +8,13 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <vector>
 
 #include "actors/shell/environment.hpp"
 #include "runtime/imports.hpp"
+#include "runtime/job.hpp"
 
 namespace Atoll {
 
@@ -22,6 +24,9 @@ public:
 
   /// `parts`: how many calls of part() or missing() there will be.
   survey(std::size_t parts, listener told) : left_(parts), told_(std::move(told)) {}
+
+  /// What asks one interpreter: it says its part in its turn.
+  static std::unique_ptr<job> question(std::shared_ptr<survey> whole);
 
   void part(interpreter_id who, std::vector<exported_object> exports, const import_table& imports);
   /// One who will not say anything: it is gone.
@@ -38,5 +43,8 @@ private:
   std::vector<exported_object> objects_;                     // under mutex_
   std::map<object_id, std::vector<interpreter_id>> holders_; // under mutex_
 };
+
+/// Writes what a survey told: a list of tables with type, owner, credit and holders (host::survey_references).
+void put_survey(wire_writer& w, const std::vector<exported_object>& all);
 
 } // namespace Atoll

@@ -6,6 +6,7 @@
 # Exit status: 1 when the program fails under either.
 set -eu
 cd "$(dirname "$0")/.."
+. bench/lib.sh
 
 runs=${1:-5}
 iterations=${2:-1000000000}
@@ -17,14 +18,6 @@ times=$(mktemp)
 trap 'rm -f "$program" "$times"' EXIT
 echo "local s = 0 for i = 1, $iterations do s = s + 1 end assert(s == $iterations)" >"$program"
 
-# Wall seconds of one run.
-seconds() {
-  start=$(date +%s%N)
-  "$@" >/dev/null || { echo "idle_tick: failed: $*" >&2; exit 1; }
-  end=$(date +%s%N)
-  echo "$start $end" | awk '{printf "%.6f", ($2 - $1) / 1e9}'
-}
-
 i=0
 while [ "$i" -lt "$runs" ]; do
   # The commands may have arguments: unquoted on purpose.
@@ -34,12 +27,7 @@ while [ "$i" -lt "$runs" ]; do
   i=$((i + 1))
 done
 
-awk -v iterations="$iterations" '
-  function median(list, n,    i, j, t) {
-    for (i = 2; i <= n; i++)
-      for (j = i; j > 1 && list[j - 1] > list[j]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
-    return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
-  }
+awk -v iterations="$iterations" "$medians"'
   { n++; stock[n] = $1; atoll[n] = $2; ratio[n] = $2 / $1 }
   END {
     printf "%-24s %10s %10s %10s\n", "", "stock s", "atoll s", "ratio"

@@ -6,6 +6,7 @@
 # KV_OPTIONS: options of `atoll run`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. bench/lib.sh
 atoll=${1:-build/atoll}
 requests=${KV_REQUESTS:-100000}
 runs=${KV_RUNS:-5}
@@ -65,21 +66,17 @@ for ((run = 1; run <= runs; run++)); do
   done
 done
 
-sort -k1,1 -k2,2n -k3,3 -k4,4n "$work/figures" | awk -v runs="$runs" '
+awk -v runs="$runs" "$medians"'
   { key = $1 " " $2 " " $3; value[key, ++count[key]] = $4 }
-  function median(key, n) {
-    n = count[key]
-    return n % 2 ? value[key, (n + 1) / 2] : (value[key, n / 2] + value[key, n / 2 + 1]) / 2
-  }
   END {
     printf "%-5s %8s %16s %16s %8s %6s\n", "test", "pipeline", "redis-server/s", "kv/s", "ratio", "goal"
     split("1 16", pipelines); split("SET GET", tests)
     for (p = 1; p <= 2; p++) for (t = 1; t <= 2; t++) {
       name = pipelines[p] " " tests[t]
-      redis = median("redis " name); kv = median("kv " name)
+      redis = median_of(value, count, "redis " name); kv = median_of(value, count, "kv " name)
       if (!redis || !kv) { print "no figure for " name; failed = 1; continue }
       printf "%-5s %8d %16.0f %16.0f %8.2f %6.2f\n", tests[t], pipelines[p], redis, kv, kv / redis, p == 1 ? 0.70 : 0.25
     }
     printf "(medians of %d runs, 50 connections, one shard)\n", runs
     exit failed
-  }'
+  }' "$work/figures"

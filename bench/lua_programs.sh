@@ -6,6 +6,7 @@
 # Exit status: 1 when a program fails under either.
 set -eu
 cd "$(dirname "$0")/.."
+. bench/lib.sh
 
 runs=${1:-5}
 [ $# -gt 0 ] && shift
@@ -15,14 +16,6 @@ atoll=${ATOLL:-build/atoll run}
 
 times=$(mktemp)
 trap 'rm -f "$times"' EXIT
-
-# Wall seconds of one run.
-seconds() {
-  start=$(date +%s%N)
-  "$@" >/dev/null || { echo "lua_programs: failed: $*" >&2; exit 1; }
-  end=$(date +%s%N)
-  echo "$start $end" | awk '{printf "%.6f", ($2 - $1) / 1e9}'
-}
 
 for program in "$@"; do
   # One uncounted run each brings files and code into memory. The commands may have arguments: unquoted on purpose.
@@ -37,12 +30,7 @@ for program in "$@"; do
   done
 done
 
-awk '
-  function median(list, n,    i, j, t) {
-    for (i = 2; i <= n; i++)
-      for (j = i; j > 1 && list[j - 1] > list[j]; j--) { t = list[j]; list[j] = list[j - 1]; list[j - 1] = t }
-    return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
-  }
+awk "$medians"'
   function row(    r) {
     r = median(ratio, n)
     printf "%-18s %10.3f %10.3f %10.3f\n", name, median(stock, n), median(atoll, n), r

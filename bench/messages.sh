@@ -4,6 +4,7 @@
 # Usage: bench/messages.sh [RUNS]    Environment: ATOLL (build/atoll), BENCH (build/bench)
 set -eu
 cd "$(dirname "$0")/.."
+. bench/lib.sh
 runs=${1:-5}
 atoll=${ATOLL:-build/atoll}
 bench=${BENCH:-build/bench}
@@ -16,19 +17,16 @@ while [ "$i" -lt "$runs" ]; do
   "$bench/releases" | sed 's/^/native_/' >>"$out"
   i=$((i + 1))
 done
-sort "$out" | awk '
+awk "$medians"'
   { v[$1, ++n[$1]] = $2 }
-  function sorted_median(k,   i, j, t) {
-    for (i = 2; i <= n[k]; ++i) for (j = i; j > 1 && v[k, j - 1] > v[k, j]; --j) { t = v[k, j]; v[k, j] = v[k, j - 1]; v[k, j - 1] = t }
-    return (n[k] % 2) ? v[k, (n[k] + 1) / 2] : (v[k, n[k] / 2] + v[k, n[k] / 2 + 1]) / 2
-  }
+  function of(name) { return median_of(v, n, name) }
   function row(text, a, b, goal) { printf "%-44s %9.1f ns %9.1f ns %7.2f  (goal %s)\n", text, a, b, a / b, goal }
   END {
-    message = sorted_median("caf_message"); trip = sorted_median("caf_round_trip"); request = sorted_median("caf_request")
+    message = of("caf_message"); trip = of("caf_round_trip"); request = of("caf_request")
     printf "%-44s %12s %12s %7s\n", "", "atoll", "caf", "ratio"
-    row("a message, Lua to Lua", sorted_median("lua_message"), message, "1.00")
-    row("a call and its answer, Lua to Lua, to ping-pong", sorted_median("lua_round_trip"), trip, "1.50")
-    row("the same, to CAF request/response", sorted_median("lua_round_trip"), request, "1.50")
-    row("a release in bulk, native", sorted_median("native_release"), message, "0.08, or 15 ns")
-    row("a release in bulk, Lua, with its collection", sorted_median("lua_release"), message, "0.80")
-  }'
+    row("a message, Lua to Lua", of("lua_message"), message, "1.00")
+    row("a call and its answer, Lua to Lua, to ping-pong", of("lua_round_trip"), trip, "1.50")
+    row("the same, to CAF request/response", of("lua_round_trip"), request, "1.50")
+    row("a release in bulk, native", of("native_release"), message, "0.08, or 15 ns")
+    row("a release in bulk, Lua, with its collection", of("lua_release"), message, "0.80")
+  }' "$out"

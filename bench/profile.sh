@@ -6,6 +6,7 @@
 # Exit status: 1 when a program fails or a profile is empty.
 set -eu
 cd "$(dirname "$0")/.."
+. bench/lib.sh
 
 runs=${1:-5}
 [ $# -gt 0 ] && shift
@@ -15,25 +16,20 @@ atoll=${ATOLL:-build/atoll}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Seconds of one run. In a subshell of its own, whose only child it is: $(seconds ...).
-seconds() {
-  start=$(date +%s%N)
+# Processor seconds of one run. In a subshell of its own, whose only child it is: $(processor_seconds ...).
+processor_seconds() {
   "$@" >/dev/null || { echo "profile: failed: $*" >&2; exit 1; }
-  end=$(date +%s%N)
-  if [ -n "${CPU:-}" ]; then
-    times >"$work/time"
-    awk 'NR == 2 { gsub("[ms]", " "); print 60 * $1 + $2 + 60 * $3 + $4 }' "$work/time"
-  else
-    echo "$start $end" | awk '{printf "%.6f", ($2 - $1) / 1e9}'
-  fi
+  times >"$work/time"
+  awk 'NR == 2 { gsub("[ms]", " "); print 60 * $1 + $2 + 60 * $3 + $4 }' "$work/time"
 }
+measure=${CPU:+processor_}seconds
 
 for program in "$@"; do
-  : "$(seconds "$atoll" run "$program")" # brings files and code into memory; not counted
+  : "$($measure "$atoll" run "$program")" # brings files and code into memory; not counted
   i=0
   while [ "$i" -lt "$runs" ]; do
-    a=$(seconds "$atoll" run "$program")
-    b=$(seconds "$atoll" run --profile "$work/folded" "$program")
+    a=$($measure "$atoll" run "$program")
+    b=$($measure "$atoll" run --profile "$work/folded" "$program")
     [ -s "$work/folded" ] || { echo "profile: no samples of $program" >&2; exit 1; }
     samples=$(awk '{n += $NF} END {print n}' "$work/folded")
     echo "$(basename "$program" .lua) $a $b $samples" >>"$work/times"
@@ -41,12 +37,7 @@ for program in "$@"; do
   done
 done
 
-awk '
-function median(values, n,   i, j, t) {
-  for (i = 2; i <= n; i++)
-    for (j = i; j > 1 && values[j - 1] > values[j]; j--) { t = values[j]; values[j] = values[j - 1]; values[j - 1] = t }
-  return n % 2 ? values[(n + 1) / 2] : (values[n / 2] + values[n / 2 + 1]) / 2
-}
+awk "$medians"'
 function report(name,   i, r, p, q) {
   for (i = 1; i <= n; i++) { p[i] = off[i]; q[i] = on[i]; r[i] = on[i] / off[i] }
   t = median(r, n)

@@ -77,9 +77,7 @@ public:
 
 private:
   error gone() const {
-    std::string text = last_words_.name.empty()
-                           ? fmt::format("interpreter {} is gone", number(dead_))
-                           : fmt::format("interpreter {} '{}' is gone", number(dead_), last_words_.name);
+    std::string text = fmt::format("interpreter {} is gone", number_and_name(dead_, last_words_.name));
     if (!last_words_.failure.message.empty()) text += ": " + last_words_.failure.message;
     return {errc::interpreter_gone, std::move(text), {}, dead_, last_words_.name, {}};
   }

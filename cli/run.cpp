@@ -107,7 +107,7 @@ bool main_was_killed(const finalization_report& r) {
   if (r.verdict == finalization_report::verdict_kind::forced) return false;
   for (const interpreter_report& i : r.interpreters) {
     if (i.id != main_interpreter || i.outcome != end_kind::killed) continue;
-    say(fmt::format("interpreter {} '{}' was killed", number(i.id), i.name));
+    say(fmt::format("interpreter {} was killed", number_and_name(i.id, i.name)));
     return true;
   }
   return false;

@@ -68,7 +68,7 @@ void code_extra_registry::free_one(index i, void* extra) noexcept {
   } catch (const std::exception& e) {
     if (on_failure) on_failure(e.what());
   } catch (...) {
-    if (on_failure) on_failure("an exception of unknown type");
+    if (on_failure) on_failure("an exception that is no std::exception");
   }
   --values_;
   entry& e = entries_[i];

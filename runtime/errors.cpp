@@ -1,5 +1,7 @@
 #include "runtime/errors.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 
 namespace Atoll {
@@ -60,6 +62,10 @@ errc errc_of(std::string_view name) noexcept {
   for (const row& r : rows)
     if (name == r.name) return r.code;
   return errc::guest_error;
+}
+
+std::string number_and_name(interpreter_id who, std::string_view name) {
+  return name.empty() ? fmt::format("{}", number(who)) : fmt::format("{} '{}'", number(who), name);
 }
 
 } // namespace Atoll

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <tl/expected.hpp>
 
@@ -55,6 +56,9 @@ struct error {
 
 template <class T>
 using result = tl::expected<T, error>;
+
+/// How texts name an interpreter: its number, and its name if it has one, as in (interpreter) 2 'bank'.
+std::string number_and_name(interpreter_id who, std::string_view name);
 
 inline tl::unexpected<error> fail(errc code, std::string message) {
   return tl::unexpected<error>(error{code, std::move(message), {}, {}, {}, {}});

@@ -79,14 +79,14 @@ public:
   void drop_use(index i) {
     if (--entries_[i].uses > 0) return;
     settle(i);
-    if (queue_.words >= full_at_) [[unlikely]]
-      when_full_(tell_full_);
+    if (queue_.words >= send_at_) [[unlikely]]
+      send_early_(sender_);
   }
-  /// drop_use() calls when_full(whom) while `words` or more wait: what a long turn lets go of need not wait for its end.
-  void set_full(std::size_t words, void (*when_full)(void*), void* whom) noexcept {
-    full_at_ = words;
-    when_full_ = when_full;
-    tell_full_ = whom;
+  /// drop_use() calls send(sender) while `words` or more wait: what a long turn lets go of need not wait for its end.
+  void send_early_at(std::size_t words, void (*send)(void*), void* sender) noexcept {
+    send_at_ = words;
+    send_early_ = send;
+    sender_ = sender;
   }
 
   /// Rules 2 to 4: credit, or a loan, for an occurrence of this reference in a message to another holder.
@@ -175,9 +175,9 @@ private:
   std::uint64_t releases_ = 0;
   import_index index_;
   protocol_queue queue_;
-  std::size_t full_at_ = ~std::size_t{0};
-  void (*when_full_)(void*) = nullptr;
-  void* tell_full_ = nullptr;
+  std::size_t send_at_ = ~std::size_t{0}; // words in queue_
+  void (*send_early_)(void*) = nullptr;
+  void* sender_ = nullptr;
 };
 
 } // namespace Atoll

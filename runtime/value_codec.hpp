@@ -30,6 +30,12 @@ protected:
   ~reference_codec() = default;
 };
 
+/// Where none may cross.
+struct no_references final : reference_codec {
+  bool put(wire_writer&, const reference&) override { return false; }
+  reference get(const wire_ref&) override { return {}; }
+};
+
 class value_encoder {
 public:
   value_encoder(wire_writer& out, reference_codec& references) noexcept : out_(out), references_(references) {}

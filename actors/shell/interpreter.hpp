@@ -212,7 +212,7 @@ private:
   void start_failed(const error& why);
   void child_stopped();
   void set_state(run_state state);
-  std::string id_text() const;
+  std::string id_text() const { return number_and_name(id_, name_); }
   error make_error(errc code, std::string message) const;
 
   std::array<std::uint64_t, figure_count> count() const;

@@ -32,7 +32,7 @@ interpreter::interpreter(environment& env, const interpreter_config& config, int
       imports_(id, config.credit),
       outbox_(id, env.where()),
       pending_(std::make_shared<pending_calls>(box_, config.pending_calls)) {
-  imports_.set_full(
+  imports_.send_early_at(
       config.protocol_words, [](void* self) { static_cast<interpreter*>(self)->flush_early(); }, this);
 }
 

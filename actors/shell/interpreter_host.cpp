@@ -189,10 +189,6 @@ host::figures interpreter::shared_stats() const {
   return named(values);
 }
 
-std::string interpreter::id_text() const {
-  return name_.empty() ? fmt::format("{}", number(id_)) : fmt::format("{} '{}'", number(id_), name_);
-}
-
 error interpreter::make_error(errc code, std::string message) const {
   return {code, std::move(message), {}, id_, name_, {}};
 }

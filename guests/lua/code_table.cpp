@@ -6,6 +6,8 @@
 #include <map>
 
 #include "guests/lua/state.hpp"
+#include "runtime/guarded.hpp"
+#include "runtime/job.hpp"
 #include "runtime/value_codec.hpp"
 
 namespace Atoll {
@@ -189,12 +191,6 @@ lua_code* code_of(guest* program) noexcept {
 
 namespace {
 
-/// A job's values are its own: no reference of the guest's gets among them.
-struct no_references final : reference_codec {
-  bool put(wire_writer&, const reference&) override { return false; }
-  reference get(const wire_ref&) override { return {}; }
-};
-
 result<std::vector<value>> results_of(host& owner, const std::optional<wire_ref>& target, const lua_code_work& work) {
   lua_code* const code = code_of(owner.program());
   code_object* function = nullptr;
@@ -208,36 +204,15 @@ result<std::vector<value>> results_of(host& owner, const std::optional<wire_ref>
   }
   if (code == nullptr)
     return fail(errc::invalid_argument, fmt::format("interpreter {} runs no Lua guest", number(owner.id())));
-  try {
-    return work(*code, function);
-  } catch (const std::exception& e) {
-    return fail(errc::guest_error, e.what());
-  } catch (...) {
-    return fail(errc::guest_error, "an exception of unknown type");
-  }
+  return guarded([&] { return work(*code, function); });
 }
 
 } // namespace
 
 void run_lua_code_work(host& owner, interpreter_id caller, call_id call, const std::optional<wire_ref>& target,
                        const lua_code_work& work) {
-  auto results = results_of(owner, target, work);
-  if (results) {
-    wire_writer& w = owner.open_message(caller, record_kind::reply);
-    w.put_u64(call);
-    no_references none;
-    const result<void> written = encode_values(w, none, *results);
-    if (written && owner.commit() <= send_status::crowded) return;
-    owner.rollback();
-    results = written ? fail(errc::out_of_memory, "no memory for the answer") : tl::unexpected<error>(written.error());
-  }
-  error why = std::move(results.error());
-  why.interpreter = owner.id();
-  why.interpreter_name = owner.name();
-  wire_writer& w = owner.open_message(caller, record_kind::reply_error);
-  w.put_u64(call);
-  w.put_error(why);
-  if (owner.commit() > send_status::crowded) owner.rollback();
+  no_references none; // a job's values are its own: no reference of the guest's gets among them
+  answer_job(owner, caller, call, results_of(owner, target, work), none);
 }
 
 } // namespace Atoll

@@ -1,5 +1,4 @@
 // The kinds of the runtime's own objects, and small conversions.
-#include <fmt/format.h>
 
 #include <cstring>
 
@@ -79,8 +78,7 @@ std::string lua_guest::name_of_interpreter(interpreter_id id) const {
   } else {
     name = remembered_name(id);
   }
-  return name.empty() ? fmt::format("interpreter {}", number(id))
-                      : fmt::format("interpreter {} '{}'", number(id), name);
+  return "interpreter " + number_and_name(id, name);
 }
 
 void lua_guest::check_options(lua_State* L, int index, const char* const* known) {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "guests/native/guarded.hpp"
 #include "guests/native/native_context.hpp"
+#include "runtime/guarded.hpp"
 
 namespace Atoll {
 

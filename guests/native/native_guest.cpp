@@ -69,13 +69,13 @@ native_results native_guest::handle_message(const incoming& message) {
 native_results native_guest::call_function(std::string_view name, native_args args) {
   const native_function* f = find_in(offered_->functions(), name);
   if (f != nullptr) return (*f)(context_, args);
-  return fail(errc::unknown_function, fmt::format("interpreter {} '{}' has no function \"{}\"{}", number(host_.id()),
-                                                  host_.name(), name, what_there_is(offered_->functions())));
+  return fail(errc::unknown_function,
+              fmt::format("interpreter {} has no function \"{}\"{}", number_and_name(host_.id(), host_.name()), name,
+                          what_there_is(offered_->functions())));
 }
 
 std::string native_guest::text_of(const object& o) const {
-  return fmt::format("{} {} of interpreter {}{}", o.cls->name, o.export_slot, number(host_.id()),
-                     host_.name().empty() ? "" : fmt::format(" '{}'", host_.name()));
+  return fmt::format("{} {} of interpreter {}", o.cls->name, o.export_slot, number_and_name(host_.id(), host_.name()));
 }
 
 native_results native_guest::invoke(const incoming& message, object& target, native_args args) {

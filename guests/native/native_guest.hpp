@@ -5,9 +5,9 @@
 //             (2) no exception leaves: user code that throws makes a guest_error with what() as its message.
 #pragma once
 
-#include "guests/native/guarded.hpp"
 #include "guests/native/native_context.hpp"
 #include "guests/native/native_interface.hpp"
+#include "runtime/guarded.hpp"
 
 namespace Atoll {
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "guests/native/native_guest.hpp"
+#include "runtime/job.hpp"
 
 namespace Atoll {
 
@@ -27,22 +28,10 @@ native_results results_of(host& owner, const std::optional<wire_ref>& target, co
 void run_native_work(host& owner, interpreter_id caller, call_id call, const std::optional<wire_ref>& target,
                      const native_work& work) {
   auto* const guest = dynamic_cast<native_guest*>(owner.program());
-  native_results results = results_of(owner, target, work, guest);
-  if (results) {
-    wire_writer& w = owner.open_message(caller, record_kind::reply);
-    w.put_u64(call);
-    result<void> sent = guest != nullptr ? encode_values(w, guest->context().references(), *results) : result<void>();
-    if (sent && owner.commit() <= send_status::crowded) return;
-    owner.rollback();
-    results = sent ? fail(errc::out_of_memory, "no memory for the answer") : tl::unexpected<error>(sent.error());
-  }
-  error why = std::move(results.error());
-  why.interpreter = owner.id();
-  why.interpreter_name = owner.name();
-  wire_writer& w = owner.open_message(caller, record_kind::reply_error);
-  w.put_u64(call);
-  w.put_error(why);
-  if (owner.commit() > send_status::crowded) owner.rollback();
+  const native_results results = results_of(owner, target, work, guest);
+  no_references none; // nor values, when there is no guest
+  answer_job(owner, caller, call, results,
+             guest != nullptr ? static_cast<reference_codec&>(guest->context().references()) : none);
 }
 
 } // namespace Atoll

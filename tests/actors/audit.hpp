@@ -1,7 +1,8 @@
 // Invariants I1 and I2 of references (runtime/exports.hpp), checked at a still moment over all of a runtime.
 // Why: credit is counted in tables, in envelopes and on tombstones; only who sees all of them can tell that none was lost.
 // Use: between two turns make one, show it everything there is, in any order, and ask for the violations:
-//   every participant (show), every envelope on its way or half handled (show_in_flight), every tombstone (show_pinned).
+//   every participant (show), every envelope on its way (show_inbox) or half handled (show_in_flight), every tombstone
+//   (show_pinned).
 // Then, for every object:
 //   I1  out == credit of its imports + credit in flight + credit the dead pin, if its owner lives;
 //   rule 4  loans given by the living and the dead == loans held, owed or on their way, whoever owns it;
@@ -15,12 +16,30 @@
 #include <tuple>
 #include <vector>
 
+#include "actors/shell/interpreter.hpp"
 #include "channels/directory.hpp"
+#include "channels/inbox.hpp"
 #include "runtime/exports.hpp"
 #include "runtime/imports.hpp"
 #include "runtime/records.hpp"
 
 namespace Atoll::test {
+
+/// Between turns: calls f(wire_reader) for each envelope of an inbox; it is taken out and put back. What went wrong with
+/// that; empty when nothing.
+template <class F>
+std::string look_into(inbox& box, F&& f) {
+  std::string why;
+  std::vector<envelope_ptr> all;
+  while (envelope_ptr e = box.take()) all.push_back(std::move(e));
+  for (envelope_ptr& e : all) {
+    f(e->reader());
+    const std::uint32_t count = e->count();
+    if (!box.push(std::move(e))) why = "an inbox closed between two turns";
+    if (!box.handled(count).empty()) why = "somebody was told of room that is not there";
+  }
+  return why;
+}
 
 class audit {
 public:
@@ -45,6 +64,10 @@ public:
       record r = next_record(records);
       show_record(to, r);
     }
+  }
+  void show_inbox(inbox& box) {
+    std::string why = look_into(box, [&](wire_reader records) { show_in_flight(box.id(), records); });
+    if (!why.empty()) blame(std::move(why));
   }
   void show_pinned(const tombstone& t) {
     tally& sum = all_[key(t.id)];
@@ -128,5 +151,17 @@ private:
   std::vector<std::string> violations_;
   bool lent_ = false;
 };
+
+/// What an interpreter still has when everybody has let go and come to rest.
+inline std::vector<std::string> left_over(interpreter& i) {
+  std::vector<std::string> all;
+  if (i.imports().size() != 0) all.emplace_back("I3: an import is left");
+  if (i.exports_live() != 0) all.emplace_back("I3: an export is left");
+  if (i.exports().minted() != i.exports().returned()) all.emplace_back("I1: minted and returned differ");
+  if (i.exports().added() != i.exports().released()) all.emplace_back("I4: added and released differ");
+  if (i.box().backlog() != 0) all.emplace_back("the backlog is wrong");
+  if (!i.box().turn().idle()) all.emplace_back("it does not rest");
+  return all;
+}
 
 } // namespace Atoll::test

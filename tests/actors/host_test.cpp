@@ -7,12 +7,15 @@
 
 #include <atoll/native.hpp>
 
-#include "tests/actors/probe_guest.hpp"
+#include "tests/actors/outside.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
+using test::code_of;
 using test::probe;
 using test::probe_functions;
+using test::soon;
+using test::spawn_probe;
 
 namespace {
 
@@ -50,26 +53,6 @@ interpreter_handle spawn_native(Atoll::system& s, std::string name = {}) {
   auto h = s.spawn<native>({.name = std::move(name)});
   REQUIRE(h.has_value());
   return *h;
-}
-
-interpreter_handle spawn_probe(Atoll::system& s) {
-  auto h = s.spawn({.language = "probe"}, code(""));
-  REQUIRE(h.has_value());
-  return *h;
-}
-
-template <class T>
-errc code_of(const result<T>& r) {
-  return r ? errc::ok : r.error().code;
-}
-
-/// Waits for what another thread brings about; no test waits longer than this.
-bool soon(const std::function<bool()>& condition) {
-  for (const auto end = std::chrono::steady_clock::now() + 5s; std::chrono::steady_clock::now() < end;) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(1ms);
-  }
-  return false;
 }
 
 } // namespace

@@ -9,12 +9,14 @@
 
 #include <atoll/lua.hpp>
 
-#include "tests/actors/probe_guest.hpp"
+#include "tests/actors/outside.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
 using test::probe;
 using test::probe_functions;
+using test::soon;
+using test::spawn_probe;
 
 namespace {
 
@@ -53,20 +55,6 @@ struct runtime_under_test {
     config.languages["probe"] = [this](host& h) { return std::make_unique<probe>(h, functions); };
   }
 };
-
-interpreter_handle spawn_probe(Atoll::system& s) {
-  auto h = s.spawn({.language = "probe"}, code(""));
-  REQUIRE(h.has_value());
-  return *h;
-}
-
-bool soon(const std::function<bool()>& condition) {
-  for (const auto end = std::chrono::steady_clock::now() + 20s; std::chrono::steady_clock::now() < end;) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(1ms);
-  }
-  return false;
-}
 
 } // namespace
 

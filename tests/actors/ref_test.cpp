@@ -8,10 +8,11 @@
 #include <atoll/native.hpp>
 
 #include "actors/core.hpp"
-#include "tests/actors/probe_guest.hpp"
+#include "tests/actors/outside.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
+using test::code_of;
 
 namespace {
 
@@ -75,11 +76,6 @@ struct runtime_under_test {
   Atoll::system runtime;
   interpreter_handle owner;
 };
-
-template <class T>
-errc code_of(const result<T>& r) {
-  return r ? errc::ok : r.error().code;
-}
 
 constexpr auto clean = finalization_report::verdict_kind::clean;
 

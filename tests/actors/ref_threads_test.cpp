@@ -6,17 +6,18 @@
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <random>
 #include <thread>
 
 #include <atoll/native.hpp>
 
 #include "actors/core.hpp"
-#include "tests/actors/probe_guest.hpp"
+#include "tests/actors/outside.hpp"
+#include "tests/seeds.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
+using test::code_of;
 
 namespace {
 
@@ -75,11 +76,6 @@ struct pool {
   std::mutex mutex;
   counters refs; // under mutex
 };
-
-template <class T>
-errc code_of(const result<T>& r) {
-  return r ? errc::ok : r.error().code;
-}
 
 bool allowed(errc code) {
   return code == errc::ok || code == errc::runtime_finalizing || code == errc::runtime_finalized
@@ -274,10 +270,8 @@ void round(std::uint64_t seed, ending how) {
 }
 
 void rounds(ending how) {
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): read before any thread
-  const char* only = std::getenv("ATOLL_SEED");
-  if (only != nullptr) return round(std::strtoull(only, nullptr, 0), how);
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) round(seed, how);
+  const auto seeds = testing::seeds::from_environment(1, 20);
+  for (std::uint64_t seed = seeds.first; seed < seeds.first + seeds.count; ++seed) round(seed, how);
 }
 
 } // namespace

@@ -170,10 +170,13 @@ public:
   /// Between turns: calls f(to, wire_reader) for whatever is on its way or half handled.
   template <class F>
   void for_each_in_flight(F&& f) {
-    look_into(*host_box_, f);
+    const auto show = [&f](inbox& box) {
+      CHECK(look_into(box, [&](wire_reader records) { f(box.id(), records); }) == "");
+    };
+    show(*host_box_);
     for (auto& [id, c] : cells_) {
       c->shell.for_each_unhandled([&, to = id](wire_reader records) { f(to, records); });
-      look_into(c->shell.box(), f);
+      show(c->shell.box());
     }
   }
   /// Shows an audit everything there is. Between turns.
@@ -251,18 +254,6 @@ private:
     }
     CHECK(inside_ == nullptr);
     inside_ = beside;
-  }
-  /// Every envelope is taken out of the inbox and put back.
-  template <class F>
-  static void look_into(inbox& box, F&& f) {
-    std::vector<envelope_ptr> all;
-    while (envelope_ptr e = box.take()) all.push_back(std::move(e));
-    for (envelope_ptr& e : all) {
-      f(box.id(), e->reader());
-      const std::uint32_t count = e->count();
-      CHECK(box.push(std::move(e)));
-      CHECK(box.handled(count).empty());
-    }
   }
   struct cell final : waker {
     cell(shell_world& w, interpreter_id i, interpreter_id parent, const spawn_options& options, guest_factory make)

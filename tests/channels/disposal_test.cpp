@@ -40,6 +40,15 @@ struct scene {
     out.flush();
     dead.die();
   }
+  /// While it still lives, the one who will be dead sends a loan of its own.
+  void dead_lends(const object_id& id, interpreter_id to) {
+    outbox own(dead.id, d);
+    wire_writer& w = own.open(to, record_kind::send);
+    w.put_text("f");
+    w.put_reference({id, 0, dead.id});
+    CHECK(own.commit() == send_status::sent);
+    own.flush();
+  }
 
   /// What came home to the owner, by slot.
   std::map<std::uint32_t, std::uint64_t> decrefs(resident& whose) {
@@ -349,13 +358,7 @@ TEST_CASE("disposal: two dead in a row, the second holding the loan the first on
   // lender -> dead -> sender: the dead borrowed from the lender and lent on; both it and the sender die.
   scene s;
   const object_id id = s.credit(1).id;
-  // The message with the dead's loan lies unread in the sender's inbox.
-  outbox from_dead(s.dead.id, s.d);
-  wire_writer& w = from_dead.open(s.sender.id, record_kind::send);
-  w.put_text("f");
-  w.put_reference({id, 0, s.dead.id});
-  CHECK(from_dead.commit() == send_status::sent);
-  from_dead.flush();
+  s.dead_lends(id, s.sender.id); // in a message that lies unread in the sender's inbox
   s.dead.die({{id, 0, 1, {s.lender.id}}});
   CHECK(s.lender.read().empty());
   s.sender.die();
@@ -386,12 +389,7 @@ TEST_CASE("disposal: a chain of dead lenders is paid back to its living end") {
 TEST_CASE("disposal: a message to oneself in the last turn is disposed of, and its loan finds the own tombstone") {
   scene s;
   const object_id id = s.credit(1).id;
-  outbox own(s.dead.id, s.d);
-  wire_writer& w = own.open(s.dead.id, record_kind::send);
-  w.put_text("");
-  w.put_reference({id, 0, s.dead.id});
-  CHECK(own.commit() == send_status::sent);
-  own.flush();
+  s.dead_lends(id, s.dead.id);
   s.dead.die({{id, 1, 1, {}}});
   CHECK(s.d.tombstones() == 0);
   CHECK(s.decrefs(s.owner)[1] == 1);

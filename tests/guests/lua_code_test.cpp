@@ -144,6 +144,8 @@ TEST_CASE("code: a tool's exception, a table for a function and an interpreter t
   const auto who = r.spawn("return {t = function() return require('atoll').ref({}) end}");
   const auto thrown = with_code(who, [](lua_code&) -> int { throw std::runtime_error("tool broke"); }).get();
   CHECK(thrown.error().message == "tool broke");
+  const auto out = with_code(who, [](lua_code&) -> int { throw std::bad_alloc(); }).get();
+  CHECK(out.error().code == errc::out_of_memory);
   const auto t = who.call<ref<>>("t").get().value();
   const auto table = with_code(t, [](lua_code&, code_object&) {}).get();
   CHECK(table.error().message == "a Lua function was expected, not a table");

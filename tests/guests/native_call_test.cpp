@@ -7,7 +7,9 @@
 #include "tests/guests/native_host.hpp"
 
 using namespace Atoll;
+using Atoll::testing::failure;
 using Atoll::testing::native_pair;
+using Atoll::testing::one;
 
 namespace {
 
@@ -36,17 +38,6 @@ native_interface functions() {
     return s;
   });
   return f;
-}
-
-value one(const native_results& r) {
-  REQUIRE(r);
-  REQUIRE(r->size() == 1);
-  return r->front();
-}
-
-error failure(const native_results& r) {
-  REQUIRE(!r);
-  return r.error();
 }
 
 } // namespace

@@ -3,6 +3,8 @@
 // Threads: none.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <limits>
 #include <map>
 #include <memory>
@@ -157,6 +159,18 @@ private:
   std::unique_ptr<wire_buffer> writer_;
   request_id request_ = no_request;
 };
+
+/// The only result, of an answer that is one.
+inline value one(const native_results& r) {
+  REQUIRE(r);
+  REQUIRE(r->size() == 1);
+  return r->front();
+}
+
+inline error failure(const native_results& r) {
+  REQUIRE(!r);
+  return r.error();
+}
 
 /// The native interpreter and the one that calls it.
 class native_pair {

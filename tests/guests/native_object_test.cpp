@@ -6,7 +6,9 @@
 #include "tests/guests/native_host.hpp"
 
 using namespace Atoll;
+using Atoll::testing::failure;
 using Atoll::testing::native_pair;
+using Atoll::testing::one;
 
 namespace {
 
@@ -67,17 +69,6 @@ native_interface bank() {
   });
   b.function("hidden", [](native_context& c) { return c.make<double>(1.5); });
   return b;
-}
-
-value one(const native_results& r) {
-  REQUIRE(r);
-  REQUIRE(r->size() == 1);
-  return r->front();
-}
-
-error failure(const native_results& r) {
-  REQUIRE(!r);
-  return r.error();
 }
 
 } // namespace

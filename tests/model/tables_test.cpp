@@ -17,6 +17,7 @@
 #include "tests/model/configurations.hpp"
 #include "tests/model/invariants.hpp"
 #include "tests/runtime/wire_buffer.hpp"
+#include "tests/seeds.hpp"
 
 using namespace Atoll::model;
 using Atoll::credit_policy;

@@ -15,6 +15,8 @@
 #include <random>
 #include <vector>
 
+#include "tests/seeds.hpp"
+
 using Atoll::heap;
 
 namespace {
@@ -38,11 +40,6 @@ bool intact(const block& b, std::size_t n) {
 }
 
 bool intact(const block& b) { return intact(b, b.bytes); }
-
-std::uint64_t seed_of_this_run() {
-  const char* given = std::getenv("ATOLL_SEED");
-  return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-}
 
 // Sizes of every kind: within a class, around its edges, around the largest small size, large.
 std::size_t random_size(std::mt19937_64& random) {
@@ -234,7 +231,7 @@ TEST_CASE("large blocks leave the reserve when they are given back") {
 }
 
 TEST_CASE("random operations keep contents and the exact sum, and leave nothing in use") {
-  const std::uint64_t seed = seed_of_this_run();
+  const std::uint64_t seed = Atoll::testing::from_environment("ATOLL_SEED", std::random_device{}());
   CAPTURE(seed);
   INFO("replay with ATOLL_SEED=", seed);
   std::mt19937_64 random(seed);

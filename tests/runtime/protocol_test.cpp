@@ -19,6 +19,7 @@
 #include "runtime/exports.hpp"
 #include "runtime/imports.hpp"
 #include "tests/runtime/wire_buffer.hpp"
+#include "tests/seeds.hpp"
 
 using namespace Atoll;
 

@@ -11,6 +11,7 @@
 #include "runtime/value_cast.hpp"
 #include "runtime/value_codec.hpp"
 #include "tests/runtime/wire_buffer.hpp"
+#include "tests/seeds.hpp"
 
 using namespace Atoll;
 using Atoll::testing::seeds;

@@ -1,9 +1,8 @@
-// A wire writer into a vector, with a limit to run out of memory at; and the seed of a random test.
+// A wire writer into a vector, with a limit to run out of memory at.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <string_view>
 #include <vector>
@@ -31,18 +30,6 @@ protected:
 private:
   std::size_t limit_;
   std::vector<std::uint8_t> bytes_;
-};
-
-/// ATOLL_SEED replays one run of a random test; otherwise runs start from `first`.
-struct seeds {
-  std::uint64_t first;
-  std::uint64_t count;
-
-  static seeds from_environment(std::uint64_t first, std::uint64_t count) {
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): tests read the environment before any thread
-    if (const char* text = std::getenv("ATOLL_SEED")) return {std::strtoull(text, nullptr, 0), 1};
-    return {first, count};
-  }
 };
 
 } // namespace Atoll::testing

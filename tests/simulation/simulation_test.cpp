@@ -5,19 +5,14 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
-#include <cstdlib>
 
+#include "tests/seeds.hpp"
 #include "tests/simulation/world.hpp"
 
 using Atoll::test::world;
+using Atoll::testing::from_environment;
 
 namespace {
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): read before any thread
-  const char* text = std::getenv(name);
-  return text != nullptr ? std::strtoull(text, nullptr, 0) : otherwise;
-}
 
 // Seeds that found something, while it is being mended and a little longer.
 constexpr std::uint64_t recorded[] = {20207, 1058849};

@@ -267,27 +267,16 @@ private:
     for (const auto& a : runtime_->living()) {
       interpreter& i = a->shell();
       books.show(i.id(), i.imports(), &i.exports());
-      show_inbox(books, i.box());
+      books.show_inbox(i.box());
       i.for_each_unhandled([&](wire_reader records) { books.show_in_flight(i.id(), records); });
     }
     runtime_->port().with_imports([&](const import_table& t) { books.show(host_interpreter, t); });
-    show_inbox(books, runtime_->port().box());
+    books.show_inbox(runtime_->port().box());
     for (auto& [to, e] : delayed_) books.show_in_flight(to, e->reader());
     for (const tombstone& stone : runtime_->where().all_pinned()) books.show_pinned(stone);
     for (const std::string& violation : books.violations()) violated(violation);
     lent_ = lent_ || books.lent();
     if (!why_.empty()) throw over{};
-  }
-  /// Takes every envelope out, shows it, and puts it back.
-  void show_inbox(audit& books, inbox& box) {
-    std::vector<envelope_ptr> all;
-    while (envelope_ptr e = box.take()) all.push_back(std::move(e));
-    for (envelope_ptr& e : all) {
-      books.show_in_flight(box.id(), e->reader());
-      const std::uint32_t count = e->count();
-      if (!box.push(std::move(e))) violated("an inbox closed between two turns");
-      if (!box.handled(count).empty()) violated("somebody was told of room that is not there");
-    }
   }
 
   // -- the end -------------------------------------------------------------------------------------------------------
@@ -314,11 +303,7 @@ private:
     for (const auto& a : living) {
       interpreter& i = a->shell();
       const std::string name = " of interpreter " + std::to_string(number(i.id()));
-      if (i.imports().size() != 0) violated("I3: an import is left" + name);
-      if (i.exports_live() != 0) violated("I3: an export is left" + name);
-      if (i.exports().added() != i.exports().released()) violated("I4: added and released differ" + name);
-      if (i.exports().minted() != i.exports().returned()) violated("I1: minted and returned differ" + name);
-      if (i.box().backlog() != 0) violated("the backlog is wrong" + name);
+      for (const std::string& what : left_over(i)) violated(what + name);
       if (i.program() != nullptr && i.program()->tasks() != 0) violated("I5: a task waits for ever" + name);
     }
     if (runtime_->where().tombstones() != 0) violated("I3: a tombstone is left");

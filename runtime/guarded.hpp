@@ -1,4 +1,4 @@
-// Runs user code; what it throws becomes an error, so that no exception leaves a native guest.
+// Runs user code in C++; what it throws becomes an error, so that no exception leaves an interpreter.
 // Threads: owner only.
 #pragma once
 
