@@ -403,6 +403,7 @@ bool interpreter::fire_timers() {
   for (std::size_t left = timers_.size(); left > 0 && !ending_; --left) {
     const auto token = timers_.take_due(now);
     if (!token) break;
+    set_unset_wake(timers_.empty() ? time_point::max() : timers_.earliest());
     if (guest_ == nullptr) continue;
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
     guest_->resume(*token, {.what = outcome::kind::timer});
@@ -412,6 +413,7 @@ bool interpreter::fire_timers() {
 }
 
 void interpreter::schedule_wake() {
+  set_unset_wake(time_point::max()); // the clock gives a turn for what there is by now
   if (timers_.empty() && stop_deadline_ == time_point::max()) return;
   time_point next = stop_deadline_;
   if (!timers_.empty()) next = std::min(next, timers_.earliest());
