@@ -206,6 +206,7 @@ private:
   bool note_calls() noexcept;
   bool run_calls();
   bool run_call();
+  void take_back_open();
   void run_last_calls();
   void refuse(record& r, interpreter_id from, const error& why);
 

@@ -165,7 +165,15 @@ bool interpreter::run_call() {
     pending_->failed();
     log(log_level::error, "a pending call failed with an exception that is no std::exception");
   }
+  take_back_open();
   return true;
+}
+
+// Code of others that throws between open_message() and commit() leaves a record half written: the next one would be
+// written into it.
+void interpreter::take_back_open() {
+  replying_ = no_request;
+  if (outbox_.is_open()) rollback();
 }
 
 void interpreter::handle(record& r, interpreter_id from) {
@@ -393,6 +401,7 @@ void interpreter::run_job(wire_reader& in) {
   } catch (...) {
     log(log_level::error, "a job failed with an exception that is no std::exception");
   }
+  take_back_open();
 }
 
 bool interpreter::fire_timers() {
