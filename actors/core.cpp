@@ -428,11 +428,15 @@ result<pending_flag> core::make_pending_flag(interpreter_id who, pending_functio
   if (!call) return fail(errc::invalid_argument, "a pending flag without a function");
   if (crank_ != nullptr)
     return fail(errc::invalid_argument, "a runtime without threads does not look at pending flags");
-  auto made = (*to)->make_flag(std::move(call));
-  if (!made) return tl::unexpected(takes_no_call(who));
-  const std::scoped_lock lock(flags_mutex_);
-  if (std::find(flagged_.begin(), flagged_.end(), *to) == flagged_.end()) flagged_.push_back(*to);
-  return *std::move(made);
+  try {
+    auto made = (*to)->make_flag(std::move(call));
+    if (!made) return tl::unexpected(takes_no_call(who));
+    const std::scoped_lock lock(flags_mutex_);
+    if (std::find(flagged_.begin(), flagged_.end(), *to) == flagged_.end()) flagged_.push_back(*to);
+    return *std::move(made);
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, fmt::format("no memory for a pending flag of interpreter {}", number(who)));
+  }
 }
 
 void core::look_at_flags() noexcept {

@@ -1,5 +1,7 @@
 #include "actors/system.hpp"
 
+#include <fmt/format.h>
+
 #include "actors/core.hpp"
 
 namespace Atoll {
@@ -30,7 +32,13 @@ result<void> system::add_pending_call(interpreter_id who, pending_function call)
 }
 result<void> system::add_pending_call(interpreter_id who, std::function<void()> call) {
   if (!call) return core_->add_pending_call(who, pending_function());
-  return core_->add_pending_call(who, [call = std::move(call)](host&) { call(); });
+  pending_function with_host;
+  try {
+    with_host = [call = std::move(call)](host&) { call(); };
+  } catch (const std::bad_alloc&) {
+    return fail(errc::out_of_memory, fmt::format("no memory for a pending call of interpreter {}", number(who)));
+  }
+  return core_->add_pending_call(who, std::move(with_host));
 }
 result<pending_flag> system::make_pending_flag(interpreter_id who, pending_function call) {
   return core_->make_pending_flag(who, std::move(call));

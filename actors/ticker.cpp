@@ -68,7 +68,8 @@ void ticker::on_signal(int) {
   const int saved = errno;
   if (slot* s = mine_) {
     if (interpreter* who = s->who.load(std::memory_order_relaxed)) {
-      if (s->share.load(std::memory_order_relaxed) || who->has_news()) who->set_controls({.yield = true});
+      if (s->share.load(std::memory_order_relaxed) || who->has_news() || who->has_more())
+        who->set_controls({.yield = true});
       if (who->wants_tick()) who->tick();
       if (s->sample.exchange(false, std::memory_order_relaxed)) who->sample();
     }

@@ -6,7 +6,7 @@
 //                 cleared by the same thread, so it cannot be gone.
 //             (2) workers outlive the ticker: the runtime stops it before CAF's threads end.
 //             (3) a turn shorter than two periods is never disturbed, but for poke(); a longer one only while something
-//                 waits: messages in its inbox, or other interpreters for a worker. Samples come regardless.
+//                 waits: messages, pending calls, work of the same turn, or others for a worker. Samples come regardless.
 #pragma once
 
 #include <pthread.h>

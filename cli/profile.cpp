@@ -62,6 +62,17 @@ tree grow(const stack_counts::map& stacks) {
   return t;
 }
 
+/// Whether a UTF-8 sequence of 2 to 4 bytes stands for a character of XML: not a shorter one's, a surrogate, U+FFFE, U+FFFF.
+bool is_xml_character(std::string_view bytes) {
+  std::uint32_t c = static_cast<unsigned char>(bytes[0]) & (0x7fU >> bytes.size());
+  for (std::size_t k = 1; k < bytes.size(); ++k) {
+    if ((static_cast<unsigned char>(bytes[k]) & 0xc0U) != 0x80) return false;
+    c = c << 6U | (static_cast<unsigned char>(bytes[k]) & 0x3fU);
+  }
+  constexpr std::uint32_t smallest[] = {0x80, 0x800, 0x10000};
+  return c >= smallest[bytes.size() - 2] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) && c != 0xfffe && c != 0xffff;
+}
+
 /// As text in XML. Bytes that are no UTF-8 would make the picture unreadable: they become question marks.
 std::string escaped(std::string_view text) {
   std::string s;
@@ -72,8 +83,7 @@ std::string escaped(std::string_view text) {
                              : c >= 0xe0 && c < 0xf0 ? 2
                              : c >= 0xf0 && c < 0xf5 ? 3
                                                      : 4;
-    bool whole = more < 4 && i + more < text.size();
-    for (std::size_t k = 1; whole && k <= more; ++k) whole = (static_cast<unsigned char>(text[i + k]) & 0xc0U) == 0x80;
+    const bool whole = more < 4 && i + more < text.size() && (more == 0 || is_xml_character(text.substr(i, more + 1)));
     if (c == '&') {
       s += "&amp;";
     } else if (c == '<') {

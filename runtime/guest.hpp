@@ -75,6 +75,9 @@ public:
   virtual void resume(guest_word token, const outcome& what) = 0;
   /// Runs what is ready but was preempted or put off; true when more is left for the next turn.
   virtual bool run_ready() = 0;
+  /// Whether run_ready() would find something. Async-signal-safe, on the thread that is running this guest: a guess is
+  /// enough.
+  virtual bool has_ready() const noexcept { return false; }
 
   /// The last credit of an exported object came home: let go of it.
   virtual void drop(guest_word object) = 0;

@@ -73,6 +73,13 @@ public:
   void alarm() {
     if (stop_deadline_.load(std::memory_order_relaxed) <= env_.now()) env_.control(id_, {.kill = true});
   }
+  /// The thread that runs the turn, from a signal handler too: something of this turn waits behind what runs now.
+  bool has_more() const noexcept {
+    if (first_ != last_ || (first_ != nullptr && !(half_handled_ && current_.at_end()))) return true;
+    if (const time_point due = unset_wake(); due != time_point::max() && due <= env_.now()) return true;
+    const guest* g = running_guest_.load(std::memory_order_relaxed);
+    return g != nullptr && g->has_ready();
+  }
   bool wants_tick() const noexcept { return controls_.load(std::memory_order_relaxed) != 0; }
   /// The thread that runs the turn, from a signal handler.
   void tick() noexcept {
@@ -135,7 +142,10 @@ public:
   std::string_view type_name(type_id type) const noexcept override { return env_.where().types()->name_of(type); }
 
   time_point now() const noexcept override { return env_.now(); }
-  std::uint64_t set_timer(time_point when, guest_word token) override { return timers_.set(when, token); }
+  std::uint64_t set_timer(time_point when, guest_word token) override {
+    if (when < unset_wake()) set_unset_wake(when);
+    return timers_.set(when, token);
+  }
   void cancel_timer(std::uint64_t timer) override { timers_.cancel(timer); }
 
   result<interpreter_id> spawn(const spawn_options& options, const source& from,
@@ -201,6 +211,7 @@ private:
   bool note_calls() noexcept;
   bool run_calls();
   bool run_call();
+  void take_back_open();
   void run_last_calls();
   void note_late_kill();
   void refuse(record& r, interpreter_id from, const error& why);
@@ -221,6 +232,12 @@ private:
   void look_at_controls();
   bool fire_timers();
   void schedule_wake();
+  time_point unset_wake() const noexcept {
+    return time_point(time_point::duration(unset_wake_.load(std::memory_order_relaxed)));
+  }
+  void set_unset_wake(time_point t) noexcept {
+    unset_wake_.store(t.time_since_epoch().count(), std::memory_order_relaxed);
+  }
   void drop_due();
   void flush_protocol();
   void flush_early() noexcept;
@@ -251,6 +268,8 @@ private:
   request_table requests_;
   timer_queue timers_;
   time_point wake_set_{}; // the earliest wake-up asked for and not come yet; epoch: none
+  // When the next timer is due that no wake-up was asked for; max: none. Relaxed: for has_more(), on the same thread.
+  std::atomic<time_point::rep> unset_wake_{time_point::max().time_since_epoch().count()};
 
   envelope* first_ = nullptr; // taken from the inbox, not handled yet
   envelope* last_ = nullptr;

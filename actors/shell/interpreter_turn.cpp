@@ -165,7 +165,15 @@ bool interpreter::run_call() {
     pending_->failed();
     log(log_level::error, "a pending call failed with an exception that is no std::exception");
   }
+  take_back_open();
   return true;
+}
+
+// Code of others that throws between open_message() and commit() leaves a record half written: the next one would be
+// written into it.
+void interpreter::take_back_open() {
+  replying_ = no_request;
+  if (outbox_.is_open()) rollback();
 }
 
 void interpreter::handle(record& r, interpreter_id from) {
@@ -393,6 +401,7 @@ void interpreter::run_job(wire_reader& in) {
   } catch (...) {
     log(log_level::error, "a job failed with an exception that is no std::exception");
   }
+  take_back_open();
 }
 
 bool interpreter::fire_timers() {
@@ -403,6 +412,7 @@ bool interpreter::fire_timers() {
   for (std::size_t left = timers_.size(); left > 0 && !ending_; --left) {
     const auto token = timers_.take_due(now);
     if (!token) break;
+    set_unset_wake(timers_.empty() ? time_point::max() : timers_.earliest());
     if (guest_ == nullptr) continue;
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
     guest_->resume(*token, {.what = outcome::kind::timer});
@@ -412,6 +422,7 @@ bool interpreter::fire_timers() {
 }
 
 void interpreter::schedule_wake() {
+  set_unset_wake(time_point::max()); // the clock gives a turn for what there is by now
   time_point next = stop_deadline_.load(std::memory_order_relaxed);
   if (timers_.empty() && next == time_point::max()) return;
   if (!timers_.empty()) next = std::min(next, timers_.earliest());

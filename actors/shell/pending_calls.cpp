@@ -30,27 +30,27 @@ bool pending_calls::look_at_flags() noexcept {
   {
     const std::scoped_lock lock(mutex_);
     if (flags_.empty()) return false;
+    const std::size_t before = queue_.size();
     try {
-      any = accept_raised(limit_);
+      accept_raised(limit_);
     } catch (const std::bad_alloc&) {
-      // What is raised stays raised: the next look tries again.
+      // What is raised stays raised: the next look tries again. Those before it were accepted.
     }
+    any = queue_.size() > before;
   }
   if (any) box_->wake();
   return true;
 }
 
-bool pending_calls::accept_raised(std::size_t limit) {
-  const std::size_t before = queue_.size();
+void pending_calls::accept_raised(std::size_t limit) {
   for (const auto& flag : flags_) {
     if (queue_.size() >= limit) break;
     if (!flag->raised.load(std::memory_order_relaxed)) continue;
     queue_.emplace_back([flag](host& owner) { flag->call(owner); });
+    note_waiting();
     // acq_rel: pairs with raise(). A raise from here on asks for another run.
     flag->raised.exchange(false, std::memory_order_acq_rel);
   }
-  note_waiting();
-  return queue_.size() > before;
 }
 
 std::optional<pending_function> pending_calls::next() {

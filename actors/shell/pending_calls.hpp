@@ -58,7 +58,7 @@ public:
   static std::string text(std::size_t calls);
 
 private:
-  bool accept_raised(std::size_t limit);
+  void accept_raised(std::size_t limit);
   void note_waiting() noexcept {
     // relaxed: the owner is woken behind it (turn_state); its own signal handler may look too late by one tick.
     waiting_.store(queue_.size(), std::memory_order_relaxed);

@@ -97,14 +97,21 @@ bool code_table::watch() {
   lua_settop(L, top);
   if (collecting) lua_gc(L, LUA_GCRESTART);
   if (prototype_bytes_ == 0) return false;
+  memory_ = &r.memory;
   lua_setallocf(L, allocate, this);
   return true;
 }
 
 void* code_table::allocate(void* table, void* p, std::size_t old_bytes, std::size_t new_bytes) {
   auto& t = *static_cast<code_table*>(table);
-  if (new_bytes == 0 && p != nullptr && old_bytes == t.prototype_bytes_) t.died(p);
-  return t.guest_.out.memory().reallocate(p, old_bytes, new_bytes);
+  if (new_bytes == 0 && old_bytes == t.prototype_bytes_) [[unlikely]]
+    return free_watched(t, p); // a tail call: the others save no registers for it
+  return t.memory_->reallocate(p, old_bytes, new_bytes);
+}
+
+void* code_table::free_watched(code_table& t, void* p) {
+  t.died(p);
+  return t.memory_->reallocate(p, t.prototype_bytes_, 0);
 }
 
 void code_table::died(const void* prototype) noexcept {

@@ -36,11 +36,13 @@ private:
   result<code_object*> at_top(lua_State* L);
   result<void> ready();
   static void* allocate(void* table, void* p, std::size_t old_bytes, std::size_t new_bytes);
+  [[gnu::noinline]] static void* free_watched(code_table& t, void* p);
   void died(const void* prototype) noexcept;
 
   lua_guest& guest_;
   code_extra_registry registry_;
   std::unordered_map<const void*, std::unique_ptr<code_object>> objects_;
+  heap* memory_ = nullptr;          // the interpreter's, at hand: allocate() is called for every block there is
   std::size_t offset_ = 0;          // of the prototype in a closure
   std::size_t prototype_bytes_ = 0; // 0: nothing is watched
   bool dying_ = false;

@@ -78,7 +78,8 @@ public:
   void deliver(const incoming& message) override; // messages.cpp
   void resume(guest_word token, const outcome& what) override;
   void resume_task(guest_word token, const outcome& what);
-  bool run_ready() override;
+  bool run_ready() override; // tasks.cpp
+  bool has_ready() const noexcept override { return ready_at_ < ready_.size(); }
   void drop(guest_word object) override;            // proxies.cpp
   std::string describe(guest_word object) override; // proxies.cpp
   bool waiting() const override;
@@ -110,6 +111,8 @@ public:
   void wake(guest_word token, wake_reason why, errc code = errc::ok);
   void give_up_wait(task& t);
   void run_woken();
+  void run_next_ready();
+  void forget_run();
   task* find_waiting(guest_word token) noexcept;
   /// Ends a task without running it again.
   void discard(task& t, bool run_close_handlers);

@@ -181,12 +181,18 @@ void lua_guest::give_up_wait(task& t) {
   ++t.serial;
 }
 
+// A turn that was asked to end leaves the rest to run_ready(): what was preempted does not go on at once.
 void lua_guest::run_woken() {
-  while (ready_at_ < ready_.size()) {
-    task* t = ready_[ready_at_++];
-    if (t->state == task_state::ready) run(*t, t->nargs);
-    if (out.pending_controls().yield) break;
-  }
+  while (ready_at_ < ready_.size() && !out.pending_controls().yield) run_next_ready();
+  forget_run();
+}
+
+void lua_guest::run_next_ready() {
+  task* t = ready_[ready_at_++];
+  if (t->state == task_state::ready) run(*t, t->nargs);
+}
+
+void lua_guest::forget_run() {
   if (ready_at_ == ready_.size()) {
     ready_.clear();
     ready_at_ = 0;
@@ -198,6 +204,8 @@ void lua_guest::run_woken() {
 
 bool lua_guest::run_ready() {
   if (dead || closing) return false;
+  // One at least, also when messages took the whole turn: they and the tasks behind them take turns.
+  if (ready_at_ < ready_.size()) run_next_ready();
   run_woken();
   return ready_at_ < ready_.size();
 }

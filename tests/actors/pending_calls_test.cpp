@@ -4,10 +4,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <latch>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -208,6 +210,100 @@ TEST_CASE("a pending call that throws is logged with its interpreter, and the re
   CHECK(r.pending_calls_failed == 3);
   CHECK(t.logged().find("'origin': a pending call failed: out of luck") != std::string::npos);
   CHECK(t.logged().find("'origin': a pending call failed with an exception that is no") != std::string::npos);
+}
+
+TEST_CASE("what throws in the middle of a message takes it back, and what is sent later arrives whole") {
+  struct broken_job final : call_job {
+    explicit broken_job(interpreter_id to) : to_(to) {}
+    void run(host& owner) override {
+      owner.open_message(to_, record_kind::send).put_text("half");
+      throw std::runtime_error("in the middle");
+    }
+    interpreter_id to_;
+  };
+  runtime_under_test t;
+  std::vector<std::size_t> got; // the receiver's turn
+  t.functions["message"] = [&](probe&, const incoming& m) { got.push_back(m.args.left()); };
+  t.functions["half"] = [&](probe&, const incoming&) { got.push_back(1000); };
+  Atoll::system s(t.config);
+  const interpreter_handle from = spawn_probe(s);
+  const interpreter_handle to = spawn_probe(s);
+  const auto begin = [&](host& h, const char* name) -> wire_writer& {
+    wire_writer& w = h.open_message(to.id(), record_kind::send);
+    w.put_text(name);
+    return w;
+  };
+  const auto whole = [&](host& h) {
+    begin(h, "message").put_bool(true);
+    CHECK(h.commit() == send_status::sent);
+  };
+  CHECK(s.add_pending_call(from.id(), [&](host& h) {
+    begin(h, "half").put_string("of it");
+    throw std::runtime_error("in the middle");
+  }));
+  CHECK(s.add_pending_call(from.id(), whole));
+  CHECK(s.add_pending_call(from.id(), [&](host& h) { begin(h, "half"); })); // forgets to send it
+  CHECK(s.add_pending_call(from.id(), whole));
+  (void)from.run(std::make_unique<broken_job>(to.id()));
+  CHECK(s.add_pending_call(from.id(), whole));
+  s.finalize();
+  REQUIRE(got.size() == 3);
+  CHECK(std::count(got.begin(), got.end(), got[0]) == 3);
+  CHECK(got[0] < 10);
+}
+
+TEST_CASE(
+    "a pending call's function ends right after it ran, at once when it is refused, and may itself submit calls") {
+  runtime_under_test t;
+  t.config.pending_calls = 2;
+  Atoll::system s(t.config);
+  const interpreter_handle h = spawn_probe(s);
+  struct end {
+    std::thread::id where;
+    errc again{};
+  };
+  std::mutex mutex;
+  std::map<int, end> ended;
+  std::map<int, std::thread::id> ran;
+  const auto call = [&](int n) {
+    const std::shared_ptr<void> held(nullptr, [&, n](void*) {
+      const auto r = s.add_pending_call(h.id(), [] {});
+      const std::scoped_lock lock(mutex);
+      ended[n] = {std::this_thread::get_id(), code_of(r)};
+    });
+    return std::function<void()>([&, n, held] {
+      const std::scoped_lock lock(mutex);
+      ran[n] = std::this_thread::get_id();
+      CHECK((n == 1 || ended.count(n - 1) == 1));
+    });
+  };
+  CHECK(h.send("block"));
+  REQUIRE(soon([&] { return t.blocked == 1; }));
+  CHECK(s.add_pending_call(h.id(), call(1)));
+  CHECK(s.add_pending_call(h.id(), call(2)));
+  CHECK(code_of(s.add_pending_call(h.id(), call(3))) == errc::mailbox_full);
+  CHECK(ended.at(3).where == std::this_thread::get_id());
+  CHECK(ended.at(3).again == errc::mailbox_full);
+  t.go_on = true;
+  CHECK(soon([&] {
+    const std::scoped_lock lock(mutex);
+    return ended.size() == 3;
+  }));
+  for (const int n : {1, 2}) {
+    CHECK(ended[n].where == ran.at(n));
+    CHECK(ended[n].again == errc::ok);
+  }
+  // Given up with its interpreter.
+  t.go_on = false;
+  CHECK(h.send("block"));
+  REQUIRE(soon([&] { return t.blocked == 2; }));
+  CHECK(s.add_pending_call(h.id(), call(4)));
+  CHECK(h.kill());
+  t.go_on = true;
+  REQUIRE(soon([&] { return h.state() == run_state::gone; }));
+  CHECK(s.finalize().pending_calls_refused == 1);
+  CHECK(ran.count(4) == 0);
+  CHECK(ended.at(4).again == errc::interpreter_gone);
 }
 
 TEST_CASE("a pending call wakes an idle interpreter, and one whose only task sleeps for a minute") {

@@ -149,3 +149,18 @@ TEST_CASE("a pending flag raised before its interpreter ends runs before the gue
   first->raise();
   pending_flag().raise();
 }
+
+TEST_CASE("a pending flag may be raised, and its call ends, after its runtime is gone") {
+  const auto alive = std::make_shared<int>(0);
+  pending_flag flag;
+  {
+    runtime_under_test t;
+    Atoll::system s(t.config);
+    flag = s.make_pending_flag(spawn_probe(s).id(), [alive](host&) { ++*alive; }).value();
+  }
+  flag.raise();
+  CHECK(alive.use_count() == 2);
+  flag = {};
+  CHECK(alive.use_count() == 1);
+  CHECK(*alive == 0);
+}

@@ -9,6 +9,7 @@
 
 #include "atoll/lua.hpp"
 #include "guests/lua/coverage.hpp"
+#include "guests/lua/state.hpp"
 #include "tests/guests/lua_programs.hpp"
 
 using namespace Atoll;
@@ -137,6 +138,172 @@ TEST_CASE("code: collected code is freed at once and only its own, over many col
   CHECK(freed == 100);
   (void)who.stop().get();
   CHECK(all_freed(200));
+}
+
+TEST_CASE("code: pending calls with their host and jobs see the same code, each has one fate while interpreters end") {
+  runtime_with_lua r;
+  for (const char* how : {"stop", "kill", "finalize"}) {
+    INFO(how);
+    freed = 0;
+    const auto who = r.spawn("return {f = function() end}");
+    const extra_index i = request(who);
+    std::atomic<int> set{0};
+    std::atomic<int> lost{0};
+    std::atomic<bool> enough{false};
+    const auto set_next = [&, i](lua_code& all) -> result<void> {
+      // Each overwrites the one before; the last is freed with the code.
+      return all.of_interface("f")
+          .and_then([&](code_object* f) { return f->set_extra(all.registry(), i, as_extra(1)); })
+          .map([&] { ++set; });
+    };
+    std::thread caller([&] {
+      while (!enough)
+        (void)r.whole.add_pending_call(who.id(), [&](host& h) {
+          lua_code* const all = code_of(h.program());
+          if (all == nullptr || !set_next(*all)) ++lost;
+        });
+    });
+    int answered = 0;
+    const auto ask = [&] {
+      const auto answer = with_code(who, set_next).get();
+      ++answered;
+      return answer.has_value();
+    };
+    for (int n = 0; n < 100; ++n) CHECK(ask());
+    auto last = with_code(who, set_next);
+    if (how[0] == 's') (void)who.stop();
+    if (how[0] == 'k') (void)who.kill();
+    if (how[0] == 'f') r.whole.finalize();
+    (void)last.get(); // done or refused, but answered
+    while (ask()) {
+    }
+    CHECK(answered > 100);
+    enough = true;
+    caller.join();
+    CHECK(lost == 0);
+    CHECK(set > 100);
+    CHECK(all_freed(set));
+  }
+}
+
+namespace {
+
+std::atomic<int> freed_elsewhere{0};
+
+/// The next of a chain of functions, held by the code of the one before.
+void free_link(void* next) {
+  delete static_cast<ref<>*>(next);
+  ++freed;
+}
+
+} // namespace
+
+TEST_CASE(
+    "code: free functions that let go of the next function free a chain of them, one collection after the other") {
+  runtime_with_lua r;
+  const auto who = r.spawn(R"(return {
+    make = function(n) return require("atoll").ref(load("return " .. n)) end,
+    collect = function() collectgarbage() collectgarbage() end})");
+  const auto i = static_cast<extra_index>(with_code(who,
+                                                    [](lua_code& all) {
+                                                      return all.registry().request_code_extra_index(free_link).map(
+                                                          [](extra_index x) { return int{x}; });
+                                                    })
+                                              .get()
+                                              .value());
+  constexpr int links = 50;
+  ref<> next;
+  for (int n = 0; n < links; ++n) {
+    auto f = who.call<ref<>>("make", n).get().value();
+    REQUIRE(with_code(f, [i, &next](lua_code& all, code_object& code) {
+              return code.set_extra(all.registry(), i, new ref<>(std::move(next)));
+            }).get());
+    next = std::move(f);
+  }
+  REQUIRE(who.call<void>("collect").get());
+  CHECK(freed == 0);
+  next = {};
+  for (int k = 0; k < 2000 && freed < links; ++k) REQUIRE(who.call<void>("collect").get());
+  CHECK(freed == links);
+}
+
+TEST_CASE("code: a function another interpreter still holds at finalization is freed by its owner's function, once") {
+  runtime_with_lua r;
+  freed_elsewhere = 0;
+  const auto owner = r.spawn("return {make = function() return require('atoll').ref(load('return 1')) end}");
+  const auto holder = r.spawn("local held; return {hold = function(f) held = f end, f = function() end}");
+  const extra_index i = request(owner);
+  const auto same =
+      with_code(holder, [](lua_code& all) {
+        return all.registry().request_code_extra_index([](void*) { ++freed_elsewhere; }).map([](extra_index x) {
+          return int{x};
+        });
+      }).get();
+  REQUIRE(same.value() == i); // the same number means another function there
+  REQUIRE(with_code(holder, [i](lua_code& all) {
+            return all.of_interface("f").and_then(
+                [&](code_object* f) { return f->set_extra(all.registry(), i, as_extra(2)); });
+          }).get());
+  auto f = owner.call<ref<>>("make").get().value();
+  REQUIRE(with_code(f, [i](lua_code& all, code_object& code) {
+            return code.set_extra(all.registry(), i, as_extra(1));
+          }).get());
+  REQUIRE(holder.call<void>("hold", f).get());
+  f = {};
+  CHECK(r.whole.finalize().verdict == finalization_report::verdict_kind::clean);
+  CHECK(freed == 1);
+  CHECK(freed_elsewhere == 1);
+}
+
+namespace {
+
+struct levels {
+  lua_code* all;
+  code_object* found[3];
+  errc why[3];
+};
+
+/// For programs: asks for the code at level 0, 1 and 100.
+int ask_levels(lua_State* L) {
+  auto& seen = *static_cast<levels*>(lua_touserdata(L, lua_upvalueindex(1)));
+  constexpr int asked[] = {0, 1, 100};
+  for (int n = 0; n < 3; ++n) {
+    const int top = lua_gettop(L);
+    const auto code = seen.all->of_running(L, asked[n]);
+    seen.found[n] = code ? *code : nullptr;
+    seen.why[n] = code ? errc::ok : code.error().code;
+    CHECK(lua_gettop(L) == top);
+  }
+  return 0;
+}
+
+} // namespace
+
+TEST_CASE("code: who runs at a level is found, in a coroutine too; a function of C and a level beyond are errors") {
+  testing::fake_world world(make_lua_guest);
+  auto& who = world.run(R"(local function inner() ask() return 1 end
+                           return {f = function() ask() return 1 end, inner = inner,
+                                   coroutine = function() return coroutine.wrap(inner)() end})");
+  auto& g = static_cast<lua_guest&>(*who.program);
+  levels seen{code_of(who.program.get()), {}, {}};
+  lua_pushlightuserdata(g.main, &seen);
+  lua_pushcclosure(g.main, ask_levels, 1);
+  lua_setglobal(g.main, "ask");
+  const auto run = [&](const char* name) {
+    seen.found[1] = nullptr;
+    lua_rawgeti(g.main, LUA_REGISTRYINDEX, g.interface_ref);
+    lua_getfield(g.main, -1, name);
+    REQUIRE(lua_pcall(g.main, 0, 1, 0) == LUA_OK);
+    CHECK(lua_tointeger(g.main, -1) == 1);
+    lua_settop(g.main, 0);
+    CHECK(seen.why[0] == errc::invalid_argument); // ask itself
+    CHECK(seen.why[1] == errc::ok);
+    CHECK(seen.why[2] == errc::invalid_argument);
+  };
+  run("f"); // the first to ask for code in this guest
+  CHECK(seen.found[1] == seen.all->of_interface("f").value());
+  run("coroutine");
+  CHECK(seen.found[1] == seen.all->of_interface("inner").value());
 }
 
 TEST_CASE("code: a tool's exception, a table for a function and an interpreter that ended are errors of the call") {

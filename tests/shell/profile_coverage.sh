@@ -45,7 +45,8 @@ check 'a name keeps the form of stacks, coroutines are told' grep -qE '^w,1;.*in
 check 'every line is a stack and a number' bash -c "! grep -vE '^[^;]+(;[^;]+)+ [0-9]+$' out.folded"
 check 'there are samples enough' awk '{n += $NF} END {exit !(n >= 20 && n < 1000)}' out.folded
 
-mv worker.lua 'w<&>.lua' && sed 's/worker.lua/w<\&>.lua/' busy.lua >busy2.lua
+# Names that are no text of XML: a surrogate, U+FFFE, a long form of a letter, a character cut off.
+mv worker.lua 'w<&>.lua' && sed 's/worker.lua/w<\&>.lua/; s/name = "w;1"/name = "é\\xed\\xa0\\x80\\xef\\xbf\\xbe\\xe0\\x81\\x81\\xc3"/' busy.lua >busy2.lua
 run --profile out.svg busy2.lua >/dev/null
 check 'a flame graph is a picture, whole' bash -c "head -2 out.svg | grep -q '<svg xmlns' && tail -1 out.svg | grep -qx '</svg>'"
 check 'names are escaped' grep -q 'w&lt;&amp;&gt;.lua' out.svg
