@@ -227,13 +227,14 @@ TEST_CASE("finalization: several endless handlers and finalizers of one interpre
 }
 
 TEST_CASE("finalization: an interrupt of phase exit cuts one finalizer, the next one may wait") {
-  programs p(4s, 1);
+  programs p(6s, 1); // what waits behind the cut one has a quarter of the time then left, 0.375 s
+  p.start("older", "");
   p.start("late", std::string("atoll.finalizer(nil, function() ") + endless
                       + " end, {priority = 1})\n"
                         "atoll.finalizer(nil, function() atoll.sleep(0.02) says('waited') end, {priority = 0})");
   const finalization_report r = p.finalize();
   CHECK(p.said() == "waited");
-  CHECK(forced(r) == "exit: 2 'late'");
+  CHECK(forced(r) == "exit: 3 'late'");
   CHECK(r.finalizers_run == 2);
   CHECK(r.finalizers_failed == 1);
 }

@@ -149,6 +149,7 @@ TEST_CASE("code: pending calls with their host and jobs see the same code, each 
     const extra_index i = request(who);
     std::atomic<int> set{0};
     std::atomic<int> lost{0};
+    std::atomic<bool> pended{false}; // a pending call ran
     std::atomic<bool> enough{false};
     const auto set_next = [&, i](lua_code& all) -> result<void> {
       // Each overwrites the one before; the last is freed with the code.
@@ -161,6 +162,7 @@ TEST_CASE("code: pending calls with their host and jobs see the same code, each 
         (void)r.whole.add_pending_call(who.id(), [&](host& h) {
           lua_code* const all = code_of(h.program());
           if (all == nullptr || !set_next(*all)) ++lost;
+          pended = true;
         });
     });
     int answered = 0;
@@ -170,6 +172,7 @@ TEST_CASE("code: pending calls with their host and jobs see the same code, each 
       return answer.has_value();
     };
     for (int n = 0; n < 100; ++n) CHECK(ask());
+    while (!pended) std::this_thread::yield();
     auto last = with_code(who, set_next);
     if (how[0] == 's') (void)who.stop();
     if (how[0] == 'k') (void)who.kill();
@@ -279,7 +282,7 @@ int ask_levels(lua_State* L) {
 
 } // namespace
 
-TEST_CASE("code: who runs at a level is found, in a coroutine too; a function of C and a level beyond are errors") {
+TEST_CASE("code: who runs at a level is found, in a coroutine too, and a function of C and a level beyond are errors") {
   testing::fake_world world(make_lua_guest);
   auto& who = world.run(R"(local function inner() ask() return 1 end
                            return {f = function() ask() return 1 end, inner = inner,
