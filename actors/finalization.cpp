@@ -267,7 +267,8 @@ void finalization::teardown() {
 
 void finalization::seal() {
   // Whoever still pushes finds closed inboxes and disposes of what it brings (channels/disposal.hpp).
-  wait_for([this] { return core_.net_idle(); });
+  // What the port has taken is told before it closes: a callback that runs after the end would find nothing it knows.
+  wait_for([this] { return core_.net_idle() && core_.port().box().turn().idle(); });
   core_.port().close();
 }
 

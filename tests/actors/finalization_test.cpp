@@ -319,6 +319,20 @@ TEST_CASE("a stop with a limit kills who is in the middle of a turn that never e
   for (const interpreter_report& i : r.interpreters) CHECK(i.outcome == end_kind::killed);
 }
 
+TEST_CASE("finalization: it has returned from every callback of a monitor when it returns") {
+  for (int i = 0; i < 20; ++i) {
+    programs p(4s);
+    const interpreter_handle who = p.start("watched", "");
+    std::atomic<bool> told{false};
+    REQUIRE(who.monitor([&](const down&) {
+      std::this_thread::sleep_for(20ms);
+      told = true;
+    }));
+    p.finalize();
+    CHECK(told);
+  }
+}
+
 TEST_CASE("a stop is answered when the interpreter's name is free again") {
   const probe_functions functions;
   system_config config;
