@@ -222,7 +222,8 @@ void round(std::uint64_t seed, tally& sum) {
   CAPTURE(seed);
   std::mt19937_64 random(seed);
   std::atomic<bool> exiting = false;
-  std::vector<workshop> shops(natives);
+  static std::deque<std::vector<workshop>> all_shops; // who had to be abandoned may still work in them
+  std::vector<workshop>& shops = all_shops.emplace_back(natives);
   std::mutex programs_mutex;
   std::map<interpreter_id, lua_guest*> programs;
   accounts told;
@@ -305,7 +306,7 @@ void round(std::uint64_t seed, tally& sum) {
 
   const auto accounted = std::count_if(report.interpreters.begin(), report.interpreters.end(),
                                        [](const auto& i) { return i.outcome == end_kind::stopped; });
-  CHECK(accounted == natives + luas);
+  REQUIRE_MESSAGE(accounted == natives + luas, to_text(report));
   CHECK_MESSAGE(report.verdict == finalization_report::verdict_kind::clean, to_text(report));
   CHECK(told.told == luas);
   CHECK(told.wrong == 0);
@@ -317,6 +318,7 @@ void round(std::uint64_t seed, tally& sum) {
   sum.run += report.finalizers_run;
   sum.calls += calls;
   sum.calls_at_exit += calls_at_exit;
+  all_shops.pop_back();
 }
 
 } // namespace
