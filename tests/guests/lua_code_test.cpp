@@ -35,14 +35,14 @@ struct runtime_with_lua {
   Atoll::system whole;
 };
 
-extra_index request(const interpreter_handle& who) {
-  return static_cast<extra_index>(
-      with_code(who,
-                [](lua_code& all) {
-                  return all.registry().request_code_extra_index(count_freed).map([](extra_index i) { return int{i}; });
-                })
-          .get()
-          .value());
+extra_index request(const interpreter_handle& who, void (*free)(void*) = count_freed) {
+  return static_cast<extra_index>(with_code(who,
+                                            [free](lua_code& all) {
+                                              return all.registry().request_code_extra_index(free).map(
+                                                  [](extra_index i) { return int{i}; });
+                                            })
+                                      .get()
+                                      .value());
 }
 
 int number_at(code_object* code, extra_index i) {
@@ -52,6 +52,25 @@ int number_at(code_object* code, extra_index i) {
 }
 
 void* as_extra(int n) { return reinterpret_cast<void*>(static_cast<std::intptr_t>(n)); }
+
+/// Sets the extra of the function f of its interface.
+result<void> set_on_f(const interpreter_handle& who, extra_index i, int n) {
+  return with_code(who,
+                   [i, n](lua_code& all) {
+                     return all.of_interface("f").and_then(
+                         [&](code_object* f) { return f->set_extra(all.registry(), i, as_extra(n)); });
+                   })
+      .get();
+}
+
+/// A new function of `owner`, with an extra, that `holder` alone holds when this returns.
+void hand_over(const interpreter_handle& owner, const interpreter_handle& holder, extra_index i) {
+  const auto f = owner.call<ref<>>("make").get().value();
+  REQUIRE(with_code(f, [i](lua_code& all, code_object& code) {
+            return code.set_extra(all.registry(), i, as_extra(1));
+          }).get());
+  REQUIRE(holder.call<void>("hold", f).get());
+}
 
 /// Waits until `n` were freed.
 bool all_freed(int n) {
@@ -86,12 +105,7 @@ TEST_CASE("code: a function another interpreter held last is freed by its owner,
   const auto holder = r.spawn("local held; return {hold = function(f) held = f end, "
                               "drop = function() held = nil collectgarbage() collectgarbage() end}");
   const extra_index i = request(owner);
-  auto f = owner.call<ref<>>("make").get().value();
-  REQUIRE(with_code(f, [i](lua_code& all, code_object& code) {
-            return code.set_extra(all.registry(), i, as_extra(1));
-          }).get());
-  REQUIRE(holder.call<void>("hold", f).get());
-  f = {};
+  hand_over(owner, holder, i);
   REQUIRE(owner.call<void>("collect").get());
   CHECK(freed == 0);
   REQUIRE(holder.call<void>("drop").get());
@@ -107,10 +121,7 @@ TEST_CASE("code: extras are freed once when their interpreter stops, is killed, 
     freed = 0;
     const auto who = r.spawn(text);
     const extra_index i = request(who);
-    REQUIRE(with_code(who, [i](lua_code& all) {
-              return all.of_interface("f").and_then(
-                  [&](code_object* f) { return f->set_extra(all.registry(), i, as_extra(1)); });
-            }).get());
+    REQUIRE(set_on_f(who, i, 1));
     if (how[0] == 's') (void)who.stop().get();
     if (how[4] == ' ') (void)who.send("spin");
     if (how[0] == 'k') (void)who.kill();
@@ -207,13 +218,7 @@ TEST_CASE(
   const auto who = r.spawn(R"(return {
     make = function(n) return require("atoll").ref(load("return " .. n)) end,
     collect = function() collectgarbage() collectgarbage() end})");
-  const auto i = static_cast<extra_index>(with_code(who,
-                                                    [](lua_code& all) {
-                                                      return all.registry().request_code_extra_index(free_link).map(
-                                                          [](extra_index x) { return int{x}; });
-                                                    })
-                                              .get()
-                                              .value());
+  const extra_index i = request(who, free_link);
   constexpr int links = 50;
   ref<> next;
   for (int n = 0; n < links; ++n) {
@@ -236,23 +241,10 @@ TEST_CASE("code: a function another interpreter still holds at finalization is f
   const auto owner = r.spawn("return {make = function() return require('atoll').ref(load('return 1')) end}");
   const auto holder = r.spawn("local held; return {hold = function(f) held = f end, f = function() end}");
   const extra_index i = request(owner);
-  const auto same =
-      with_code(holder, [](lua_code& all) {
-        return all.registry().request_code_extra_index([](void*) { ++freed_elsewhere; }).map([](extra_index x) {
-          return int{x};
-        });
-      }).get();
-  REQUIRE(same.value() == i); // the same number means another function there
-  REQUIRE(with_code(holder, [i](lua_code& all) {
-            return all.of_interface("f").and_then(
-                [&](code_object* f) { return f->set_extra(all.registry(), i, as_extra(2)); });
-          }).get());
-  auto f = owner.call<ref<>>("make").get().value();
-  REQUIRE(with_code(f, [i](lua_code& all, code_object& code) {
-            return code.set_extra(all.registry(), i, as_extra(1));
-          }).get());
-  REQUIRE(holder.call<void>("hold", f).get());
-  f = {};
+  // The same number means another function there.
+  REQUIRE(request(holder, [](void*) { ++freed_elsewhere; }) == i);
+  REQUIRE(set_on_f(holder, i, 2));
+  hand_over(owner, holder, i);
   CHECK(r.whole.finalize().verdict == finalization_report::verdict_kind::clean);
   CHECK(freed == 1);
   CHECK(freed_elsewhere == 1);
