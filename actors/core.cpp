@@ -1,13 +1,17 @@
 #include "actors/core.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <future>
 #include <thread>
 
 #include "actors/finalization.hpp"
+#include "actors/supervision/supervisor_guest.hpp"
+#include "actors/watch.hpp"
 #include "actors/workers.hpp"
 #include "channels/disposal.hpp"
 
@@ -17,8 +21,12 @@ namespace {
 
 using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
 
-// How much longer than the deadline finalize() waits for its supervisor before it gives up on it.
-constexpr std::chrono::milliseconds grace{500};
+/// What of the deadline the phases leave, so that finalize() returns inside it though its supervisor is late.
+time_point::duration reserve_of(time_point::duration deadline) {
+  using std::chrono::milliseconds;
+  const time_point::duration least = std::min<time_point::duration>(deadline / 3, milliseconds(100));
+  return std::clamp<time_point::duration>(deadline / 10, least, milliseconds(500));
+}
 
 class connected_job final : public job {
 public:
@@ -45,16 +53,59 @@ const char* name_of(log_level level) {
 
 error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
 
+/// Runs `f` on a thread of its own and waits for it. CAF notes its actor system in a thread-local of whoever makes it, or
+/// spawns in it, and the system's end waits for that note to go: made here and ended there it would wait for the life of the first thread, and in
+/// the destructor of a static object the note is gone before.
+template <class F>
+void on_thread_of_its_own(F&& f) {
+  std::exception_ptr failed;
+  std::thread([&] {
+    try {
+      f();
+    } catch (...) {
+      failed = std::current_exception();
+    }
+  }).join();
+  if (failed) std::rethrow_exception(failed);
+}
+
+/// For one birth more: its report has room from then on, as ended() and abandon() must not fail. For as many as are ever
+/// listed, but for those abandoned beyond that.
+void make_room(std::vector<interpreter_report>& listed, std::size_t living, std::size_t reported_ends) {
+  const std::size_t most = 2 * reported_ends + 1;
+  const std::size_t needed = std::min(listed.size() + living + 1, most);
+  if (listed.capacity() < needed) listed.reserve(std::min(needed * 2, most));
+}
+
+/// What a forked child's finalize() answers: the runtime goes on, in the parent.
+finalization_report forked_report() {
+  finalization_report r;
+  r.verdict = finalization_report::verdict_kind::forced;
+  r.phases.push_back({"close", 0, {forked_error().message}});
+  return r;
+}
+
 } // namespace
 
-core::core(system_config config, waiter* crank) : config_(std::move(config)), crank_(crank) {
+core::core(system_config config, waiter* crank)
+    : config_(std::move(config)),
+      crank_(crank),
+      everybody_(std::make_shared<population>(host_interpreter, std::string(), config_.interpreters, nullptr)) {
   if (config_.workers == 0) config_.workers = std::max(1U, std::thread::hardware_concurrency());
+  config_.languages.emplace(supervisor_language, make_supervisor_guest);
   caf_config_ = settings_for_caf(config_.workers, crank_ != nullptr);
-  caf_ = std::make_unique<caf::actor_system>(*caf_config_);
+  if (crank_ != nullptr) { // no threads at all
+    caf_ = std::make_unique<caf::actor_system>(*caf_config_);
+  } else {
+    on_thread_of_its_own([this] { caf_ = std::make_unique<caf::actor_system>(*caf_config_); });
+  }
   constexpr std::chrono::milliseconds shortest{1}; // 0 is no ticker at all
   const auto period = crank_ == nullptr ? std::max(shortest, config_.time_slice / 2) : std::chrono::milliseconds(0);
+  if (crank_ == nullptr) spares_.emplace(*caf_, config_.spare_workers);
   ticker_ = std::make_unique<ticker>(
-      period, config_.sample_period, [this] { look_at_flags(); }, [this] { return work_waits(*caf_); });
+      period, config_.sample_period, [this] { return look_at_flags(); }, [this] { return work_waits(*caf_); },
+      [this](std::size_t threads, bool work_waits) { on_stuck(threads, work_waits); },
+      [this](const stuck_report& what) { tell_stuck(what); });
   directory_.close_connection = [this](std::uint64_t connection) {
     outbox out(host_interpreter, directory_);
     out.open(net_interpreter, record_kind::net_close).put_u64(connection);
@@ -65,7 +116,8 @@ core::core(system_config config, waiter* crank) : config_(std::move(config)), cr
   port_ = std::make_shared<host_port>(*this, config_.credit, config_.high_water);
   host_turn_ = caf::make_counted<host_turn>(*caf_, port_);
   port_->open(*host_turn_);
-  if (crank_ == nullptr) supervisor_.emplace(*caf_, *this);
+  // Last: its thread looks over all that.
+  if (crank_ == nullptr) on_thread_of_its_own([this] { supervisor_.emplace(*caf_, *this); });
 }
 
 core::~core() {
@@ -78,10 +130,18 @@ core::~core() {
   }
   living_.clear();
   ticker_->stop();
+  spares_.reset(); // before CAF's scheduler, and after the ticker that calls it
   // Until its clock is gone, in here, that may bring late wake-ups, which ask what time it is (interpreter::alarm): reset()
   // would forget the pointer first.
-  delete caf_.get();
-  (void)caf_.release();
+  const auto end = [this] {
+    delete caf_.get();
+    (void)caf_.release();
+  };
+  if (crank_ != nullptr) {
+    end();
+  } else {
+    on_thread_of_its_own(end);
+  }
 }
 
 time_point core::now() const noexcept { return caf_->clock().now(); }
@@ -102,26 +162,82 @@ result<interpreter_id> core::create_as(interpreter_id id, const spawn_options& o
   const auto language = config_.languages.find(options.language);
   if (language == config_.languages.end())
     return fail(errc::invalid_argument, fmt::format("there is no guest for the language '{}'", options.language));
+  auto above = enter_population(parent);
+  if (!above) return tl::unexpected(std::move(above.error()));
   spawn_options own = options;
   if (own.memory == 0) own.memory = config_.memory;
   caf::actor_config cfg;
-  interpreter_config shell_config;
-  shell_config.credit = config_.credit;
-  shell_config.high_water = config_.high_water;
-  shell_config.turn_messages = config_.turn_messages;
-  shell_config.pending_calls = config_.pending_calls;
+  const interpreter_config shell_config = config_of(id, options, *above);
   const caf::actor made = caf::make_actor<interpreter_actor, caf::actor>(
       caf_->next_actor_id(), caf_->node(), caf_.get(), cfg, *this, shell_config, id, parent, own, language->second);
   actor_ptr self(static_cast<interpreter_actor*>(caf::actor_cast<caf::abstract_actor*>(made)));
   {
     // Before others can find it: who kills or stops it then finds it here.
     const std::scoped_lock lock(mutex_);
+    make_room(ends_.interpreters, living_.size(), config_.reported_ends);
     living_.emplace(id, self);
   }
   if (directory_.enter(id, own.name, parent, self->shell().shared_box())) return id;
   const std::scoped_lock lock(mutex_);
   living_.erase(id);
+  (*above)->leave();
   return fail(errc::name_taken, fmt::format("an interpreter named '{}' is running already", own.name));
+}
+
+interpreter_config core::config_of(interpreter_id id, const spawn_options& options,
+                                   std::shared_ptr<population> above) const {
+  interpreter_config c;
+  c.credit = config_.credit;
+  c.turn_messages = config_.turn_messages;
+  c.pending_calls = config_.pending_calls;
+  c.high_water = std::max<std::size_t>(1, options.high_water.value_or(config_.high_water));
+  c.message_cpu = options.message_cpu.value_or(config_.message_cpu);
+  c.call_time = options.call_time.value_or(config_.call_time);
+  c.call_depth = std::min(options.call_depth.value_or(config_.call_depth), deepest_call);
+  if (options.time_slice) c.patience = std::max(*options.time_slice - config_.time_slice, std::chrono::milliseconds(0));
+  c.children = std::move(above);
+  if (const std::size_t room = options.interpreters.value_or(0); room > 0)
+    c.children = std::make_shared<population>(id, options.name, room, c.children);
+  return c;
+}
+
+/// Counts a child of `parent` before it is born. limit_reached.
+result<std::shared_ptr<population>> core::enter_population(interpreter_id parent) {
+  const std::scoped_lock lock(mutex_);
+  const auto it = living_.find(parent);
+  std::shared_ptr<population> home = it != living_.end() ? it->second->shell().children() : everybody_;
+  const population* const full = home->enter();
+  if (full == nullptr) return home;
+  const std::string whose =
+      full->owner() == host_interpreter ? "the runtime" : "interpreter " + number_and_name(full->owner(), full->name());
+  return fail(errc::limit_reached, fmt::format("no further interpreter: {} may have {} at a time, which live already",
+                                               whose, full->limit()));
+}
+
+/// With mutex_ held, once for each that was born.
+void core::leave_population(const interpreter& who) {
+  population& own = *who.children();
+  (own.owner() == who.id() ? *own.above() : own).leave();
+}
+
+void core::on_stuck(std::size_t threads, bool work_waits) {
+  if (!spares_ || spares_->look(threads, work_waits) || std::exchange(short_of_spares_, true)) return;
+  write_log(log_level::warn,
+            fmt::format("{} threads are in turns that do not end, and there may be {} spare workers: others wait "
+                        "(--spare-workers, system_config::spare_workers)",
+                        threads, spares_->bound()));
+}
+
+void core::tell_stuck(const stuck_report& what) {
+  const interpreter_info who{what.who, what.name, {}, run_state::running};
+  const double seconds = std::chrono::duration<double>(what.until - what.since).count();
+  const std::string in = what.doing.empty() ? std::string() : " in " + what.doing;
+  if (what.over)
+    return log(log_level::info, who, fmt::format("its turn{} came to its end after {:.1f} s", in, seconds));
+  log(log_level::warn, who,
+      fmt::format("its turn has lasted {:.2f} s{} and cannot be preempted there: {}", seconds, in,
+                  spares_ && spares_->bound() > 0 ? "a spare worker takes over what waits"
+                                                  : "what waits for its worker goes on waiting"));
 }
 
 core::actor_ptr core::find(interpreter_id id) const {
@@ -130,10 +246,16 @@ core::actor_ptr core::find(interpreter_id id) const {
   return it != living_.end() ? it->second : nullptr;
 }
 
+std::size_t core::alive() const {
+  const std::scoped_lock lock(mutex_);
+  return living_.size();
+}
+
 std::vector<core::actor_ptr> core::living() const {
   std::vector<actor_ptr> all;
   {
     const std::scoped_lock lock(mutex_);
+    all.reserve(living_.size());
     for (const auto& [id, a] : living_) all.push_back(a);
   }
   std::sort(all.begin(), all.end(),
@@ -168,16 +290,56 @@ void core::need_net() {
   net_box_.reset(new inbox(net_interpreter, config_.high_water));
   directory_.enter(net_interpreter, {}, host_interpreter, net_box_);
   caf::actor_config cfg{&caf_->middleman().backend()};
-  net_ = caf_->spawn_class<net_broker, caf::hidden>(cfg, static_cast<environment&>(*this), net_box_);
+  net_ = caf_->spawn_class<net_broker, caf::hidden>(cfg, static_cast<environment&>(*this), net_box_,
+                                                    std::ref(sockets_in_use_));
 }
 
 void core::connect(const std::string& address, interpreter_id receiver, guest_word token) {
+  connecting_.fetch_add(1, std::memory_order_relaxed);
   std::thread([self = shared_from_this(), address, receiver, token] {
     self->post(receiver, std::make_unique<connected_job>(token, connect_to(address, 10000)));
+    self->connecting_.fetch_sub(1, std::memory_order_release); // the job is seen by who sees this
   }).detach();
 }
 
+bool core::main_goes_on() const {
+  const std::scoped_lock lock(mutex_);
+  return main_asked_.load(std::memory_order_relaxed) && !main_over_;
+}
+
+bool core::awaits_outside() {
+  // acquire: with the release of whoever subtracts, behind what it told.
+  if (sockets_in_use_.load(std::memory_order_acquire) > 0 || connecting_.load(std::memory_order_acquire) > 0)
+    return true;
+  {
+    const std::scoped_lock lock(flags_mutex_);
+    if (!flagged_.empty()) return true;
+  }
+  const std::scoped_lock lock(mutex_);
+  return std::any_of(living_.begin(), living_.end(),
+                     [](const auto& one) { return one.second->shell().waits_for_clock(); });
+}
+
+void core::deadlocked(std::vector<deadlocked_task> tasks) {
+  const error why{errc::deadlock, deadlock_text(tasks), {}, {}, {}, {}};
+  {
+    const std::scoped_lock lock(mutex_);
+    if (main_over_) return;
+    deadlock_ = std::move(tasks);
+  }
+  main_done(&why);
+}
+
+std::vector<deadlocked_task> core::take_deadlock() {
+  const std::scoped_lock lock(mutex_);
+  return std::exchange(deadlock_, {});
+}
+
 void core::request_exit(int status) {
+  if (forked()) {
+    std::fflush(nullptr);
+    return leave_child(status);
+  }
   if (!exit_status_set_.exchange(true)) exit_status_.store(status);
   const std::scoped_lock lock(mutex_);
   main_over_ = true;
@@ -191,11 +353,21 @@ void core::main_done(const error* failure) {
   changed_.notify_all();
 }
 
+void core::leave_child(int status) noexcept {
+  if (!on_worker_thread()) return;
+  _exit(status);
+}
+
 void core::log(log_level level, const interpreter_info& who, std::string_view text) {
+  if (level < config_.log_threshold || forked()) return;
+  write_log(level, fmt::format("interpreter {}: {}", number_and_name(who.id, who.name), text));
+}
+
+void core::write_log(log_level level, std::string_view text) {
   if (level < config_.log_threshold) return;
-  const std::string line =
-      fmt::format("atoll: {}: interpreter {}: {}\n", name_of(level), number_and_name(who.id, who.name), text);
+  const std::string line = fmt::format("atoll: {}: {}\n", name_of(level), text);
   const std::scoped_lock lock(log_mutex_);
+  if (log_over_) return; // finalize() has returned, and the program may be gone that is told
   if (config_.log) {
     config_.log(line);
   } else {
@@ -224,17 +396,30 @@ void core::ended(const interpreter& who, interpreter_report report) {
     const std::scoped_lock lock(mutex_);
     const auto it = living_.find(who.id());
     if (it == living_.end()) return; // abandoned, and come back: its outcome has been told
-    reports_.push_back(std::move(report));
+    ends_.add(std::move(report), config_.reported_ends);
     last = std::move(it->second);
+    leave_population(last->shell());
     living_.erase(it);
-    if (who.id() == main_interpreter) main_over_ = true;
-    changed_.notify_all();
+    if (who.id() == main_interpreter) {
+      main_over_ = true;
+      changed_.notify_all();
+    }
+    if (living_.size() > tell_at_ || !finalizing()) return; // before the end nobody counts the living
   }
   tell_supervisor();
 }
 
+void core::tell_of_ends_at(std::size_t alive) {
+  const std::scoped_lock lock(mutex_);
+  tell_at_ = alive;
+}
+
 void core::tell_supervisor() noexcept {
-  if (supervisor_) supervisor_->wake();
+  try {
+    if (supervisor_) supervisor_->wake();
+  } catch (const std::bad_alloc&) {
+    // It looks by itself, every 2 ms.
+  }
 }
 
 void core::close_listeners() {
@@ -251,21 +436,24 @@ bool core::net_idle() const {
   return net_box_ == nullptr || net_box_->turn().idle();
 }
 
-std::vector<interpreter_report> core::take_reports() {
+ends core::take_ends() {
   const std::scoped_lock lock(mutex_);
-  return std::exchange(reports_, {});
+  return std::exchange(ends_, {});
 }
 
 void core::abandon(interpreter_id who) {
   actor_ptr stuck;
   {
     const std::scoped_lock lock(mutex_);
-    abandoned_any_ = true;
     const auto it = living_.find(who);
     if (it == living_.end()) return;
+    abandoned_any_ = true;
     stuck = std::move(it->second);
+    leave_population(stuck->shell());
     living_.erase(it);
   }
+  // No turn of it begins from here on, and one under way does not go into the guest again.
+  stuck->shell().set_controls({.kill = true, .abandoned = true});
   stuck->intrusive_ptr_add_ref_impl(); // never given back: the state stays as it is
   const interpreter_info info = stuck->shell().describe();
   interpreter_report r;
@@ -283,7 +471,7 @@ void core::abandon(interpreter_id who) {
   r.pending_calls_failed = counted.failed;
   r.pending_calls_refused = counted.refused;
   const std::scoped_lock lock(mutex_);
-  reports_.push_back(std::move(r));
+  ends_.add(std::move(r), config_.reported_ends);
 }
 
 bool core::abandoned_any() const {
@@ -293,37 +481,87 @@ bool core::abandoned_any() const {
 
 void core::set_report(finalization_report report) {
   const std::scoped_lock lock(mutex_);
-  report_ = std::move(report);
+  if (!report_) report_ = std::move(report); // finalize() may have given up waiting for it
   changed_.notify_all();
 }
 
+void core::enter_phase(const char* name) noexcept {
+  if (!config_.on_phase) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (report_) return; // finalize() has returned, and the program may be gone that is told
+  }
+  try {
+    config_.on_phase(name);
+  } catch (...) {
+    // It has nobody to tell; the phases go on.
+  }
+}
+
+time_point core::finalize_asked() const {
+  const std::scoped_lock lock(mutex_);
+  return finalize_asked_.value_or(now());
+}
+
+time_point core::phases_end() const {
+  return finalize_asked() + config_.deadline
+         - (crank_ == nullptr ? reserve_of(config_.deadline) : time_point::duration(0));
+}
+
+// With mutex_ held. Whoever has not ended by now is left as it is.
+finalization_report core::lost_report() const {
+  finalization_report lost;
+  lost.verdict = finalization_report::verdict_kind::forced;
+  lost.seconds = std::chrono::duration<double>(now() - *finalize_asked_).count();
+  lost.phases.push_back({"report", 0, {"the supervisor, which was late: it is not known what it did"}});
+  static_cast<ends&>(lost) = ends_;
+  for (const auto& [id, a] : living_) {
+    a->shell().set_controls({.kill = true, .abandoned = true});
+    interpreter_report r;
+    r.id = id;
+    r.name = a->shell().name();
+    r.outcome = end_kind::abandoned;
+    r.failure = {errc::killed, "it did not come to an end in time", {}, id, r.name, {}};
+    lost.add(std::move(r), config_.reported_ends);
+  }
+  std::sort(lost.interpreters.begin(), lost.interpreters.end(),
+            [](const auto& a, const auto& b) { return a.id < b.id; });
+  return lost;
+}
+
+void core::wait_for_report(std::unique_lock<std::mutex>& lock) {
+  // By the condition variable's own clock: CAF's is the same unless there is a crank, and then nobody waits here.
+  if (changed_.wait_until(lock, *finalize_asked_ + config_.deadline, [&] { return report_.has_value(); })) return;
+  abandoned_any_ = true;
+  report_ = lost_report();
+}
+
 finalization_report core::finalize() {
+  if (forked()) return forked_report();
   std::unique_lock lock(mutex_);
-  if (crank_ != nullptr) {
-    const bool again = report_.has_value();
+  const bool first = !finalize_asked_;
+  if (first) {
+    finalize_asked_ = now();
     lock.unlock();
-    if (!again) set_report(finalization(*this, *crank_).run());
-    lock.lock();
-  } else if (!std::exchange(finalize_asked_, true)) {
-    lock.unlock();
-    supervisor_->finalize();
+    if (crank_ != nullptr) {
+      set_report(finalization(*this, *crank_).run());
+    } else {
+      supervisor_->finalize();
+    }
     lock.lock();
   }
-  if (!changed_.wait_for(lock, config_.deadline + grace, [&] { return report_.has_value(); })) {
-    finalization_report lost;
-    lost.verdict = finalization_report::verdict_kind::forced;
-    lost.seconds = std::chrono::duration<double>(config_.deadline + grace).count();
-    abandoned_any_ = true;
-    report_ = lost;
-  }
+  if (!report_) wait_for_report(lock);
   finalization_report report = *report_;
   lock.unlock();
   port_->close(); // done by the phase "seal", unless the supervisor was lost
+  const std::scoped_lock no_more(log_mutex_);
+  log_over_ = true;
   return report;
 }
 
 result<void> core::run_main(const spawn_options& options, const source& from,
                             const std::function<bool(wire_writer&)>& write_args) {
+  if (forked()) return tl::unexpected(forked_error());
   if (main_asked_.exchange(true)) return fail(errc::invalid_argument, "a runtime runs one main program");
   const auto id = create_as(main_interpreter, options, host_interpreter);
   if (!id) return tl::unexpected(id.error());
@@ -358,6 +596,7 @@ std::optional<error> core::start_refused(interpreter_id id, const answer& starte
 future<interpreter_handle> core::spawn(const spawn_options& options, const source& from,
                                        const std::vector<value>& args) {
   using spawned = future<interpreter_handle>;
+  if (forked()) return spawned(forked_error());
   if (port_->closed()) return spawned(finalized());
   const auto id = create(options, host_interpreter);
   if (!id) return spawned(id.error());
@@ -369,6 +608,7 @@ future<interpreter_handle> core::spawn(const spawn_options& options, const sourc
 }
 
 result<interpreter_handle> core::find(std::string_view name) {
+  if (forked()) return tl::unexpected(forked_error());
   if (port_->closed()) return tl::unexpected(finalized());
   const auto info = directory_.find(name);
   if (!info) return fail(errc::no_such_interpreter, fmt::format("there is no interpreter named '{}'", name));
@@ -377,6 +617,7 @@ result<interpreter_handle> core::find(std::string_view name) {
 
 std::vector<interpreter_handle> core::list() {
   std::vector<interpreter_handle> all;
+  if (forked()) return all;
   for (const interpreter_info& info : directory_.list()) all.emplace_back(port_, info.id, info.name);
   return all;
 }
@@ -395,6 +636,7 @@ error core::takes_no_call(interpreter_id who) const {
 }
 
 result<std::shared_ptr<pending_calls>> core::pending_of(interpreter_id who) const {
+  if (forked()) return tl::unexpected(forked_error());
   if (port_->closed()) return tl::unexpected(finalized());
   // The directory has it from the moment its birth is sure, living_ before.
   if (directory_.find(who) != nullptr)
@@ -433,25 +675,27 @@ result<pending_flag> core::make_pending_flag(interpreter_id who, pending_functio
     if (!made) return tl::unexpected(takes_no_call(who));
     const std::scoped_lock lock(flags_mutex_);
     if (std::find(flagged_.begin(), flagged_.end(), *to) == flagged_.end()) flagged_.push_back(*to);
+    ticker_->wake();
     return *std::move(made);
   } catch (const std::bad_alloc&) {
     return fail(errc::out_of_memory, fmt::format("no memory for a pending flag of interpreter {}", number(who)));
   }
 }
 
-void core::look_at_flags() noexcept {
+bool core::look_at_flags() noexcept {
   std::vector<std::shared_ptr<pending_calls>> all;
   try {
     const std::scoped_lock lock(flags_mutex_);
     all = flagged_;
   } catch (const std::bad_alloc&) {
-    return; // what is raised stays raised
+    return true; // what is raised stays raised
   }
   for (const auto& one : all) {
     if (one->look_at_flags()) continue;
     const std::scoped_lock lock(flags_mutex_);
     std::erase(flagged_, one); // closed, for good
   }
+  return !all.empty();
 }
 
 std::shared_ptr<survey> core::survey_all(survey::listener told) {
@@ -482,6 +726,7 @@ void core::survey_references(interpreter_id asker, call_id call) {
 }
 
 result<std::vector<exported_object>> core::references(std::chrono::milliseconds patience) {
+  if (forked()) return tl::unexpected(forked_error());
   if (port_->closed()) return tl::unexpected(finalized());
   if (on_worker_thread())
     return fail(errc::invalid_argument, "an interpreter's turn cannot wait for the turns of all interpreters");

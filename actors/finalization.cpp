@@ -6,6 +6,7 @@
 #include <set>
 
 #include "actors/core.hpp"
+#include "channels/channel_space.hpp"
 
 namespace Atoll {
 
@@ -26,9 +27,14 @@ struct finalization::asked {
   std::mutex mutex;
   std::set<interpreter_id> open; // under mutex
 
-  void done(interpreter_id who) {
+  /// True: this was the last.
+  bool done(interpreter_id who) {
     const std::scoped_lock lock(mutex);
-    open.erase(who);
+    return open.erase(who) > 0 && open.empty();
+  }
+  bool over() {
+    const std::scoped_lock lock(mutex);
+    return open.empty();
   }
   std::vector<interpreter_id> left() {
     const std::scoped_lock lock(mutex);
@@ -36,7 +42,39 @@ struct finalization::asked {
   }
 };
 
+/// Who acts at its end. Shared with the jobs that find out.
+struct finalization::roll {
+  void add(interpreter_id who) {
+    const std::scoped_lock lock(mutex_);
+    all_.insert(who);
+  }
+  /// Together with those who did not answer.
+  std::set<interpreter_id> with(const std::vector<interpreter_id>& silent) {
+    const std::scoped_lock lock(mutex_);
+    all_.insert(silent.begin(), silent.end());
+    return all_;
+  }
+
+private:
+  std::mutex mutex_;
+  std::set<interpreter_id> all_; // under mutex_
+};
+
 namespace {
+
+/// In their order: each of `apart` by itself, those between two of them together.
+std::vector<std::vector<interpreter_id>> groups_of(const std::vector<interpreter_id>& all,
+                                                   const std::set<interpreter_id>& apart) {
+  std::vector<std::vector<interpreter_id>> groups;
+  bool open = false; // the last one takes more
+  for (const interpreter_id who : all) {
+    const bool alone = apart.count(who) > 0;
+    if (alone || !open) groups.emplace_back();
+    groups.back().push_back(who);
+    open = !alone;
+  }
+  return groups;
+}
 
 using question = std::function<void(interpreter&, std::function<void()> done)>;
 
@@ -44,7 +82,14 @@ using question = std::function<void(interpreter&, std::function<void()> done)>;
 class ask_job final : public job {
 public:
   ask_job(question what, std::function<void()> done) : what_(std::move(what)), done_(std::move(done)) {}
-  void run(host& owner) override { what_(static_cast<interpreter&>(owner), done_); }
+  void run(host& owner) override {
+    try {
+      what_(static_cast<interpreter&>(owner), done_);
+    } catch (...) {
+      done_(); // no memory: the phases do not wait for what was not begun
+      throw;
+    }
+  }
   void abandon(const error&) noexcept override { done_(); }
 
 private:
@@ -55,11 +100,7 @@ private:
 } // namespace
 
 finalization::finalization(core& runtime, waiter& wait)
-    : core_(runtime),
-      waiter_(wait),
-      start_(runtime.now()),
-      end_(start_ + runtime.config().deadline),
-      phase_end_(start_) {}
+    : core_(runtime), waiter_(wait), start_(runtime.finalize_asked()), end_(runtime.phases_end()), phase_end_(start_) {}
 
 time_point finalization::now() const { return core_.now(); }
 
@@ -70,19 +111,11 @@ finalization_report finalization::run() {
   phase("settle", 0.40, &finalization::settle);
   phase("teardown", 0.90, &finalization::teardown);
   phase("seal", 1.00, &finalization::seal);
+  core_.enter_phase("report");
   finalization_report& r = report_;
-  r.interpreters = core_.take_reports();
+  static_cast<ends&>(r) = core_.take_ends();
   std::sort(r.interpreters.begin(), r.interpreters.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
-  for (const interpreter_report& i : r.interpreters) {
-    r.exported += i.exported;
-    r.released += i.released;
-    r.messages_delivered += i.messages;
-    r.finalizers_run += i.finalizers_run;
-    r.finalizers_failed += i.finalizers_failed;
-    r.pending_calls_run += i.pending_calls_run;
-    r.pending_calls_failed += i.pending_calls_failed;
-    r.pending_calls_refused += i.pending_calls_refused;
-  }
+  r.deadlock = core_.take_deadlock();
   r.dead_letters = core_.where().dead_letters();
   r.exit_status = core_.exit_status();
   r.seconds = std::chrono::duration<double>(now() - start_).count();
@@ -97,6 +130,7 @@ finalization_report finalization::run() {
 
 void finalization::phase(const char* name, double share, void (finalization::*step)()) {
   const time_point begin = now();
+  core_.enter_phase(name);
   const auto left = std::max(end_ - begin, time_point::duration::zero());
   phase_end_ = begin + std::chrono::duration_cast<time_point::duration>(left * share);
   report_.phases.push_back({name, 0, {}});
@@ -114,20 +148,20 @@ bool finalization::wait_for(const std::function<bool()>& condition, time_point u
   return true;
 }
 
-bool finalization::quiet() {
+bool is_quiet(core& runtime) {
   // If everybody is idle at a first look and, at a second, still idle without having begun a turn, then at the moment
   // between the looks nobody ran, nobody was scheduled, and so no inbox held anything.
-  const auto all = core_.living();
+  const auto all = runtime.living();
   std::vector<std::uint64_t> turns;
   for (const auto& a : all) {
     if (!a->shell().box().turn().idle()) return false;
     turns.push_back(a->shell().turns());
   }
-  const std::uint64_t port_turns = core_.port().turns();
-  if (!core_.net_idle() || !core_.port().box().turn().idle()) return false;
+  const std::uint64_t port_turns = runtime.port().turns();
+  if (!runtime.net_idle() || !runtime.port().box().turn().idle()) return false;
   for (std::size_t i = 0; i < all.size(); ++i)
     if (!all[i]->shell().box().turn().idle() || all[i]->shell().turns() != turns[i]) return false;
-  return core_.net_idle() && core_.port().box().turn().idle() && core_.port().turns() == port_turns;
+  return runtime.net_idle() && runtime.port().box().turn().idle() && runtime.port().turns() == port_turns;
 }
 
 std::shared_ptr<finalization::asked> finalization::ask(const std::vector<interpreter_id>& whom, const question& what) {
@@ -136,8 +170,7 @@ std::shared_ptr<finalization::asked> finalization::ask(const std::vector<interpr
   core* runtime = &core_;
   for (const interpreter_id who : whom) {
     const auto done = [board, who, runtime] {
-      board->done(who);
-      runtime->tell_supervisor();
+      if (board->done(who)) runtime->tell_supervisor();
     };
     core_.post(who, std::make_unique<ask_job>(what, done));
   }
@@ -145,7 +178,7 @@ std::shared_ptr<finalization::asked> finalization::ask(const std::vector<interpr
 }
 
 std::vector<interpreter_id> finalization::await(asked& board, time_point until) {
-  wait_for([&] { return board.left().empty(); }, until);
+  wait_for([&] { return board.over(); }, until);
   return board.left();
 }
 
@@ -176,29 +209,49 @@ void finalization::drain() {
     }
   }
   const time_point until = now() + (end_ - now()) / 8;
-  const auto failing = ask(newest_first(), [](interpreter& i, const auto& done) {
+  const auto acting = std::make_shared<roll>();
+  const auto failing = ask(newest_first(), [acting](interpreter& i, const auto& done) {
     i.fail_waiting(errc::runtime_finalizing);
+    if (i.acts_at_exit()) acting->add(i.id());
     done();
   });
-  await(*failing, until);
+  act_at_exit_ = acting->with(await(*failing, until));
   core_.port().fail_waiting(errc::runtime_finalizing);
   core_.close_connections();
   wait_for([this] { return core_.net_idle(); }, until);
 }
 
 void finalization::exit() {
-  const std::vector<interpreter_id> all = newest_first();
-  std::size_t still_to_come = all.size();
+  const auto groups = groups_of(newest_first(), act_at_exit_);
+  std::size_t still_to_come = groups.size();
   std::vector<std::shared_ptr<asked>> late;
-  for (const interpreter_id who : all) {
-    const auto board = ask({who}, [](interpreter& i, const auto& done) { i.run_exit_handlers(done); });
-    if (await(*board, now() + share_of(phase_end_ - now(), still_to_come--)).empty()) continue;
-    force(who);
-    core_.control(who, {.interrupt = true});
-    late.push_back(board);
+  for (const auto& group : groups) {
+    const bool alone = act_at_exit_.count(group.front()) > 0;
+    const auto acting = std::make_shared<roll>();
+    run_exit_handlers(group, still_to_come--, late, [alone, acting](interpreter& i, const auto& done) {
+      if (alone || !i.acts_at_exit()) return i.run_exit_handlers(done);
+      acting->add(i.id()); // since it was asked; it has its own turn
+      done();
+    });
+    const std::set<interpreter_id> more = acting->with({});
+    for (auto who = more.rbegin(); who != more.rend(); ++who)
+      run_exit_handlers({*who}, still_to_come + 1, late,
+                        [](interpreter& i, const auto& done) { i.run_exit_handlers(done); });
   }
   interrupt_again(late);
   wait_for([this] { return quiet(); });
+}
+
+void finalization::run_exit_handlers(const std::vector<interpreter_id>& whom, std::size_t still_to_come,
+                                     std::vector<std::shared_ptr<asked>>& late, const question& how) {
+  const auto board = ask(whom, how);
+  const std::vector<interpreter_id> left = await(*board, now() + share_of(phase_end_ - now(), still_to_come));
+  if (left.empty()) return;
+  for (const interpreter_id who : left) {
+    force(who);
+    core_.control(who, {.interrupt = true});
+  }
+  late.push_back(board);
 }
 
 void finalization::interrupt_again(const std::vector<std::shared_ptr<asked>>& late) {
@@ -218,11 +271,15 @@ void finalization::interrupt_again(const std::vector<std::shared_ptr<asked>>& la
 }
 
 void finalization::settle() {
-  const auto dropping = ask(newest_first(), [](interpreter& i, const auto& done) {
+  report_.channels = core_.where().channels()->close_all();
+  const auto acting = std::make_shared<roll>();
+  const auto dropping = ask(newest_first(), [acting](interpreter& i, const auto& done) {
     i.drop_imports();
+    if (i.acts_at_close()) acting->add(i.id());
     done();
   });
   const std::vector<interpreter_id> holding = await(*dropping, phase_end_);
+  act_at_close_ = acting->with(holding);
   wait_for([this] { return quiet(); });
   const auto found = std::make_shared<std::pair<std::mutex, std::optional<std::vector<exported_object>>>>();
   core* runtime = &core_;
@@ -248,18 +305,29 @@ void finalization::settle() {
 void finalization::teardown() {
   const std::vector<interpreter_id> all = newest_first();
   const auto alive = [this](interpreter_id who) { return core_.lives(who); };
-  for (const interpreter_id who : all) {
+  for (const auto& group : groups_of(all, act_at_close_)) {
     // Each gets a share of what is left: one that hangs does not take the time of those behind it.
     const time_point until = now() + std::max(phase_end_ - now(), time_point::duration::zero()) / 2;
-    core_.post(who, std::make_unique<ask_job>(
-                        [](interpreter& i, const auto&) {
-                          i.end(i.id() == main_interpreter ? end_kind::exited : end_kind::stopped);
-                        },
-                        [] {}));
-    if (wait_for([&] { return !alive(who); }, until)) continue;
-    force(who);
-    core_.control(who, {.kill = true});
+    core_.tell_of_ends_at(core_.alive() - std::min(core_.alive(), group.size()));
+    for (const interpreter_id who : group)
+      core_.post(who, std::make_unique<ask_job>(
+                          [](interpreter& i, const auto&) {
+                            i.end(i.id() == main_interpreter ? end_kind::exited : end_kind::stopped);
+                          },
+                          [] {}));
+    if (wait_for(
+            [&, gone = group.begin()]() mutable {
+              return (gone = std::find_if(gone, group.end(), alive)) == group.end();
+            },
+            until))
+      continue;
+    for (const interpreter_id who : group) {
+      if (!alive(who)) continue;
+      force(who);
+      core_.control(who, {.kill = true});
+    }
   }
+  core_.tell_of_ends_at(~std::size_t{0});
   wait_for([&] { return std::none_of(all.begin(), all.end(), alive); });
   for (const interpreter_id who : all)
     if (alive(who)) core_.abandon(who);
@@ -270,6 +338,7 @@ void finalization::seal() {
   // What the port has taken is told before it closes: a callback that runs after the end would find nothing it knows.
   wait_for([this] { return core_.net_idle() && core_.port().box().turn().idle(); });
   core_.port().close();
+  core_.where().channels()->seal();
 }
 
 } // namespace Atoll

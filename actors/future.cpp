@@ -8,18 +8,24 @@
 namespace Atoll {
 
 void answer::give(call_results results) {
+  if (changed_.forked()) return;
   const std::scoped_lock lock(mutex_);
   if (results_) return;
   results_.emplace(std::move(results));
-  changed_.notify_all();
+  changed_->notify_all();
 }
 
 bool answer::given() const {
+  if (changed_.forked()) return true; // await() answers at once
   const std::scoped_lock lock(mutex_);
   return results_.has_value();
 }
 
 const call_results* answer::await(std::optional<std::chrono::steady_clock::time_point> until, error& why) const {
+  if (changed_.forked()) {
+    why = forked_error();
+    return nullptr;
+  }
   std::unique_lock lock(mutex_);
   if (results_) return &*results_;
   if (on_worker_thread()) {
@@ -34,8 +40,8 @@ const call_results* answer::await(std::optional<std::chrono::steady_clock::time_
   }
   const auto is_there = [&] { return results_.has_value(); };
   if (!until) {
-    changed_.wait(lock, is_there);
-  } else if (!changed_.wait_until(lock, *until, is_there)) {
+    changed_->wait(lock, is_there);
+  } else if (!changed_->wait_until(lock, *until, is_there)) {
     why = {errc::timeout, "no answer yet", {}, {}, {}, {}};
     return nullptr;
   }

@@ -4,7 +4,7 @@
 // Threads: any thread outside of the runtime's own: an interpreter's turn that waited here could wait for itself. That is
 // a mistake: it aborts in checked builds and answers invalid_argument in others. ready() may be asked anywhere.
 // Invariants: (1) an answer is given once, and stays. (2) every answer is given at the latest when the runtime has been
-//                 finalized: get() does not hang. (3) a future that nobody keeps gives the references in its answer back.
+//                 finalized: get() does not hang; in a forked child it answers `forked` at once. (3) a future that nobody keeps gives the references in its answer back.
 #pragma once
 
 #include <chrono>
@@ -15,6 +15,7 @@
 #include <optional>
 #include <vector>
 
+#include "channels/fork.hpp"
 #include "runtime/value_cast.hpp"
 
 namespace Atoll {
@@ -33,7 +34,7 @@ public:
 
 private:
   mutable std::mutex mutex_;
-  mutable std::condition_variable changed_;
+  mutable unless_forked<std::condition_variable> changed_;
   std::optional<call_results> results_; // under mutex_ until given, then immutable
 };
 

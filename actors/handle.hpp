@@ -67,11 +67,13 @@ public:
   // For what is built on top.
   std::shared_ptr<answer> run(std::unique_ptr<call_job> work) const;
 
-private:
+protected:
   std::shared_ptr<answer> call_values(std::string_view function, const std::vector<value>& args) const;
   result<void> send_values(std::string_view function, const std::vector<value>& args) const;
 
   std::shared_ptr<host_port> port_; // null: names nothing
+
+private:
   interpreter_id id_{};
   std::string name_;
 };

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "actors/hosted_channel.hpp"
 #include "actors/interpreter_actor.hpp"
 #include "channels/disposal.hpp"
 #include "channels/protocol.hpp"
+#include "channels/thread_wait.hpp"
 #include "runtime/references.hpp"
 
 namespace Atoll {
@@ -57,6 +59,16 @@ public:
     return reference(std::make_shared<imported>(port_.shared_from_this(), port_.imports_.receive(r), r.id,
                                                 port_.types_->name_of(r.type), owner));
   }
+  bool put_channel(wire_writer& out, const any_channel& c) override {
+    return Atoll::put_channel(out, *port_.env_->where().channels(), c);
+  }
+  any_channel get_channel(channel_number number) override {
+    channel_handle channel = port_.env_->where().channels()->take(number);
+    if (!channel) return {};
+    return any_channel(std::make_shared<hosted_channel>(port_.shared_from_this(), std::move(channel)));
+  }
+  result<void> put_buffer(wire_writer& out, const buffer_holder& b) override { return put_held(out, b); }
+  result<value> get_buffer(const wire_slice& s) override { return port_.buffers_.receive(s).map(to_value<buffer>); }
   void refuse_connection(std::uint64_t connection) override { port_.env_->where().close_connection(connection); }
 
 private:
@@ -80,7 +92,8 @@ host_port::host_port(environment& env, const credit_policy& credit, std::size_t 
       types_(env.where().types()),
       codec_(std::make_unique<codec>(*this)),
       imports_(host_interpreter, credit),
-      outbox_(std::make_unique<outbox>(host_interpreter, env.where())) {}
+      outbox_(std::make_unique<outbox>(host_interpreter, env.where())),
+      buffers_(env.where().buffers(), host_interpreter, {}, nullptr, box_) {}
 
 host_port::~host_port() = default;
 
@@ -97,12 +110,20 @@ std::optional<error> host_port::refusal() const {
   return error{errc::runtime_finalizing, "the runtime is being finalized: it takes no more calls", {}, {}, {}, {}};
 }
 
+/// Returns to the table what was taken from it.
+class host_port::putter final : public record_visitor {
+public:
+  explicit putter(host_port& p) : self_(p) {}
+  void on_reference(const wire_ref& ref) override { self_.put_back(ref); }
+  void on_channel(channel_number channel) override { self_.env_->where().channels()->drop_held(channel); }
+  void on_buffer(const wire_slice& s) override { self_.env_->where().buffers()->give_back(s); }
+
+private:
+  host_port& self_;
+};
+
 result<send_status> host_port::put_message(interpreter_id to, record_kind kind, const body_function& body) {
-  struct putter final : record_visitor {
-    explicit putter(host_port& p) : self(p) {}
-    void on_reference(const wire_ref& ref) override { self.put_back(ref); }
-    host_port& self;
-  } put_back_all(*this);
+  putter put_back_all(*this);
 
   wire_writer& w = outbox_->open(to, kind);
   result<void> written;
@@ -130,6 +151,7 @@ void host_port::flush() {
 }
 
 host_port::answer_ptr host_port::ask(interpreter_id to, record_kind kind, const body_function& body) {
+  if (forked()) return given(tl::unexpected<error>(forked_error()));
   lock_type lock(mutex_);
   if (auto no = refusal()) return given(tl::unexpected<error>(std::move(*no)));
   const call_id call = ++last_number_;
@@ -175,6 +197,13 @@ host_port::body_function host_port::writer_of(const std::vector<value>& args) {
   return [this, &args](wire_writer& w) { return encode_values(w, *codec_, args); };
 }
 
+result<buffer> host_port::make_buffer(std::size_t bytes) {
+  if (forked()) return tl::unexpected<error>(forked_error());
+  const lock_type lock(mutex_);
+  if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
+  return buffers_.make(bytes);
+}
+
 host_port::answer_ptr host_port::stop(interpreter_id who, std::chrono::milliseconds timeout) {
   return ask(who, record_kind::stop, [&](wire_writer& w) -> result<void> {
     w.put_u64(static_cast<std::uint64_t>(std::max<std::int64_t>(timeout.count(), 0)));
@@ -197,7 +226,10 @@ host_port::answer_ptr host_port::run(const imported& target, std::unique_ptr<cal
 host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job> work, const imported* target) {
   auto a = std::make_shared<answer>();
   error why;
-  {
+  if (forked()) {
+    why = forked_error();
+    a->give(tl::unexpected<error>(why));
+  } else {
     const lock_type lock(mutex_);
     if (auto no = refusal()) {
       why = std::move(*no);
@@ -223,6 +255,7 @@ host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job
 }
 
 result<void> host_port::send(interpreter_id to, record_kind kind, const body_function& body) {
+  if (forked()) return tl::unexpected<error>(forked_error());
   answer_ptr has_room;
   {
     const lock_type lock(mutex_);
@@ -263,6 +296,7 @@ result<void> host_port::send(const imported& target, std::string_view method, co
 // -- interpreters ------------------------------------------------------------------------------------------------------
 
 result<void> host_port::control(interpreter_id who, controls what) {
+  if (forked()) return tl::unexpected<error>(forked_error());
   const lock_type lock(mutex_);
   if (env_ == nullptr) return tl::unexpected<error>(finalized());
   if (!env_->where().look_up(who)) return tl::unexpected<error>(gone(who));
@@ -271,12 +305,14 @@ result<void> host_port::control(interpreter_id who, controls what) {
 }
 
 run_state host_port::state_of(interpreter_id who) const {
+  if (forked()) return run_state::gone;
   const lock_type lock(mutex_);
   const auto info = env_ != nullptr ? env_->where().look_up(who) : std::nullopt;
   return info ? info->state : run_state::gone;
 }
 
 result<void> host_port::monitor(interpreter_id who, down_callback told) {
+  if (forked()) return tl::unexpected<error>(forked_error());
   const lock_type lock(mutex_);
   if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
   const std::uint64_t token = ++last_number_;
@@ -303,9 +339,14 @@ result<void> host_port::monitor(interpreter_id who, down_callback told) {
 // -- from anywhere -----------------------------------------------------------------------------------------------------
 
 void host_port::add_late(late what) noexcept {
+  if (forked()) return;
   const std::scoped_lock lock(late_mutex_);
   if (late_closed_) return;
-  late_.push_back(std::move(what));
+  try {
+    late_.push_back(std::move(what));
+  } catch (const std::bad_alloc&) {
+    return; // the object stays until the runtime ends, which fails the call as well
+  }
   // Under the lock: close() takes it too, so the waker is still there.
   box_->wake();
 }
@@ -320,7 +361,12 @@ void host_port::give_up(call_id call, const std::optional<wire_ref>& target, con
   late l;
   l.given_up = call;
   l.target = target;
-  l.why = why;
+  l.why.code = why.code;
+  try {
+    l.why = why;
+  } catch (const std::bad_alloc&) {
+    // The code alone.
+  }
   add_late(std::move(l));
 }
 
@@ -330,20 +376,30 @@ bool host_port::turn() {
   turns_.fetch_add(1, std::memory_order_relaxed);
   box_->turn().begin();
   news out;
-  {
+  bool open = true;
+  try {
     const lock_type lock(mutex_);
-    if (env_ == nullptr) return false;
-    work(out);
+    open = env_ != nullptr;
+    if (open) work(out);
+  } catch (const std::bad_alloc&) {
+    box_->wake(); // what is left is for another turn
   }
   tell(out);
-  return true;
+  return open;
 }
 
 void host_port::work(news& out) {
   take_late(out);
+  if (buffers_.has_news()) buffers_.settle();
   while (envelope_ptr e = box_->take()) {
     wire_reader records = e->reader();
-    while (!records.at_end()) handle(records, e->from(), out);
+    while (!records.at_end()) {
+      try {
+        handle(records, e->from(), out);
+      } catch (const std::bad_alloc&) {
+        // That record is lost, but for whoever waits for it (handle_reply).
+      }
+    }
     for (const interpreter_id waiting : box_->handled(e->count())) {
       outbox_->open(waiting, record_kind::room);
       commit_word(*outbox_);
@@ -377,14 +433,34 @@ void host_port::handle(wire_reader& records, interpreter_id from, news& out) {
 
 void host_port::handle_reply(record& r, news& out) {
   const call_id call = r.body.get_u64();
-  if (r.kind == record_kind::reply_error) return finish_call(call, tl::unexpected<error>(r.body.get_error()), out);
+  if (r.kind == record_kind::reply_error) {
+    error why{errc::out_of_memory, {}, {}, {}, {}, {}};
+    try {
+      why = r.body.get_error();
+    } catch (const std::bad_alloc&) {
+      // The caller learns that much.
+    }
+    return finish_call(call, tl::unexpected<error>(std::move(why)), out);
+  }
   if (!calls_.contains(call)) return give_back(r.body);
-  finish_call(call, decode_values(r.body, *codec_), out);
+  call_results results = fail(errc::out_of_memory, {});
+  try {
+    results = decode_values(r.body, *codec_);
+  } catch (const std::bad_alloc&) {
+    // The caller is told so; what was not read yet is lost.
+  }
+  finish_call(call, std::move(results), out);
 }
 
 void host_port::finish_call(call_id call, call_results results, news& out) {
   auto open = calls_.extract(call);
-  if (!open.empty()) out.answers.emplace_back(std::move(open.mapped()), std::move(results));
+  if (open.empty()) return;
+  try {
+    out.answers.emplace_back(open.mapped(), call_results());
+    out.answers.back().second = std::move(results);
+  } catch (const std::bad_alloc&) {
+    open.mapped()->give(std::move(results));
+  }
 }
 
 void host_port::handle_down(wire_reader& in, news& out) {
@@ -409,8 +485,12 @@ void host_port::take_late(news& out) {
     taken.swap(late_);
   }
   for (late& l : taken) {
-    if (l.dropped != import_table::none) imports_.drop_use(l.dropped);
-    if (l.target) put_back(*l.target);
+    try {
+      if (l.dropped != import_table::none) imports_.drop_use(l.dropped);
+      if (l.target) put_back(*l.target);
+    } catch (const std::bad_alloc&) {
+      // Its credit stays here until the runtime ends.
+    }
     if (l.given_up != 0) finish_call(l.given_up, tl::unexpected<error>(std::move(l.why)), out);
   }
 }
@@ -422,9 +502,86 @@ void host_port::give_back(wire_reader values) {
     explicit taker(host_port& p) : self(p) {}
     void on_reference(const wire_ref& r) override { self.imports_.drop_use(self.imports_.receive(r)); }
     void on_connection(std::uint64_t connection) override { self.env_->where().close_connection(connection); }
+    void on_channel(channel_number channel) override { self.env_->where().channels()->drop_held(channel); }
+    void on_buffer(const wire_slice& s) override { self.env_->where().buffers()->give_back(s); }
     host_port& self;
   } all(*this);
   walk_values(values, all);
+}
+
+// -- channels ----------------------------------------------------------------------------------------------------------
+
+result<channel_handle> host_port::make_channel(channel_options options) {
+  if (forked()) return tl::unexpected<error>(forked_error());
+  const lock_type lock(mutex_);
+  if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
+  return env_->where().channels()->make(std::move(options));
+}
+
+error host_port::unless_ended(error why) const {
+  if (forked()) return forked_error();
+  const lock_type lock(mutex_);
+  if (env_ == nullptr || env_->where().channels()->is_closed()) return *refusal();
+  return why;
+}
+
+bool host_port::await(thread_wait& w, wait_limit until) {
+  {
+    const std::scoped_lock lock(late_mutex_);
+    if (late_closed_) return false;
+    blocked_.insert(&w);
+  }
+  const bool told = w.await(until);
+  const std::scoped_lock lock(late_mutex_);
+  blocked_.erase(&w);
+  return told;
+}
+
+result<void> host_port::write_item(const value& v, item_bytes& item) {
+  if (forked()) return tl::unexpected<error>(forked_error());
+  const lock_type lock(mutex_);
+  if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
+  item.limit(record_bytes_max);
+  result<void> written = encode_values(item, *codec_, {&v, 1});
+  if (!written) {
+    putter all(*this);
+    wire_reader in = item.reader();
+    walk_values(in, all);
+    item.clear();
+  }
+  flush();
+  return written;
+}
+
+result<value> host_port::read_item(item_bytes& item) {
+  if (forked()) return tl::unexpected<error>(forked_error());
+  const lock_type lock(mutex_);
+  if (env_ == nullptr) return tl::unexpected<error>(finalized());
+  result<std::vector<value>> all = decode_values(item.reader(), *codec_);
+  item.clear();
+  flush();
+  if (!all) return tl::unexpected<error>(std::move(all.error()));
+  return std::move(all->front());
+}
+
+void host_port::put_back_item(item_bytes& item) {
+  if (forked()) return;
+  const lock_type lock(mutex_);
+  if (env_ == nullptr) return;
+  putter all(*this);
+  wire_reader in = item.reader();
+  walk_values(in, all);
+  flush();
+  item.clear();
+}
+
+void host_port::give_back_item(item_bytes& item) {
+  if (forked()) return;
+  const lock_type lock(mutex_);
+  if (env_ == nullptr) return;
+  give_back(item.reader());
+  flush();
+  item.clear();
 }
 
 void host_port::tell(news& what) {
@@ -465,6 +622,7 @@ void host_port::close() {
     directory& where = env_->where();
     refusing_ = true;
     work(out);
+    buffers_.end();
     for (auto& [token, w] : std::exchange(watches_, {}))
       out.downs.emplace_back(std::move(w.told), down{w.who, {}, "gone", gone(w.who)});
     // Tombstones stand before the inbox closes, as for any holder (actors/shell/interpreter.hpp, the end).
@@ -473,6 +631,7 @@ void host_port::close() {
       const std::scoped_lock late_lock(late_mutex_);
       late_closed_ = true;
       late_.clear();
+      for (thread_wait* w : blocked_) w->give_up();
     }
     box_->close();
     for (const interpreter_id waiting : box_->take_crowd()) {
@@ -493,6 +652,7 @@ void host_port::with_imports(const std::function<void(const import_table&)>& f) 
 }
 
 bool host_port::closed() const {
+  if (forked()) return true;
   const lock_type lock(mutex_);
   return env_ == nullptr;
 }

@@ -9,6 +9,8 @@
 //             (3) each imported stands for one use of its import entry; the last copy's end is one drop.
 //             (4) callbacks never run under mutex_, nor do the destructors of what users sent along. Letting go of a
 //                 reference and giving up a call take late_mutex_ alone, so they may happen anywhere, under mutex_ too.
+//             (5) where memory is out a host thread may see std::bad_alloc; the port stays as it was. Calls are answered
+//                 out_of_memory then, records that nobody waits for are lost.
 // Lock order: mutex_, then late_mutex_, the core's locks, or an answer's.
 //
 // A reference's life here: a reply brings it (receive, one use) -> host threads copy it (a shared count) -> the last copy
@@ -19,12 +21,15 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "actors/future.hpp"
 #include "actors/handle.hpp"
 #include "actors/shell/environment.hpp"
+#include "channels/channel_value.hpp"
 #include "channels/disposal.hpp"
+#include "channels/fork.hpp"
 #include "channels/outbox.hpp"
 #include "runtime/guest.hpp"
 #include "runtime/job.hpp"
@@ -33,6 +38,7 @@
 namespace Atoll {
 
 class host_port;
+class thread_wait;
 
 /// A host thread's hold on an object of some interpreter.
 class imported final : public reference_holder {
@@ -100,6 +106,21 @@ public:
   result<void> monitor(interpreter_id who, down_callback told);
   run_state state_of(interpreter_id who) const;
 
+  // Channels (hosted_channel.hpp): a value into an item, and out of one; what was written and not sent; what was received
+  // and is not wanted. The item is empty after the last three, unless the port was closed: then it is as it was.
+  result<void> write_item(const value& v, item_bytes& item);
+  result<value> read_item(item_bytes& item);
+  void put_back_item(item_bytes& item);
+  void give_back_item(item_bytes& item);
+  /// runtime_finalizing, or runtime_finalized.
+  result<channel_handle> make_channel(channel_options options);
+  /// `why` a channel is closed, or that the runtime ends or has ended, when all of them are.
+  error unless_ended(error why) const;
+  /// As thread_wait::await(); but the end of the runtime is the end of the wait.
+  bool await(thread_wait& w, wait_limit until);
+  /// Shared memory that the host program owns. runtime_finalized, out_of_memory.
+  result<buffer> make_buffer(std::size_t bytes);
+
   /// Writes values as start() wants them.
   body_function writer_of(const std::vector<value>& args);
 
@@ -156,6 +177,7 @@ private:
   result<send_status> put_message(interpreter_id to, record_kind kind, const body_function& body);
   void flush();
   void put_back(wire_ref ref);
+  class putter;
   void work(news& out);
   void handle(wire_reader& records, interpreter_id from, news& out);
   void handle_reply(record& r, news& out);
@@ -171,6 +193,9 @@ private:
   void add_late(late what) noexcept;
   void tell(news& what);
 
+  bool forked() const noexcept { return born_.forked(); }
+
+  const birthplace born_; // asked before a lock is taken
   const inbox_ptr box_;
   std::atomic<std::uint64_t> turns_{0}; // relaxed: the inbox's turn state orders it (finalization::quiet)
 
@@ -180,6 +205,7 @@ private:
   std::unique_ptr<codec> codec_;
   import_table imports_;
   std::unique_ptr<outbox> outbox_; // null: closed
+  buffer_account buffers_;
   std::unordered_map<call_id, answer_ptr> calls_;
   std::unordered_map<std::uint64_t, watch> watches_;
   std::unordered_map<interpreter_id, answer_ptr> rooms_;
@@ -187,8 +213,9 @@ private:
   bool refusing_ = false;
 
   std::mutex late_mutex_;
-  std::vector<late> late_;   // under late_mutex_
-  bool late_closed_ = false; // under late_mutex_
+  std::vector<late> late_;                   // under late_mutex_
+  std::unordered_set<thread_wait*> blocked_; // under late_mutex_; each until its thread has left await()
+  bool late_closed_ = false;                 // under late_mutex_
 };
 
 } // namespace Atoll

@@ -14,7 +14,9 @@ class host_turn final : public caf::ref_counted, public caf::resumable, public w
 public:
   host_turn(caf::actor_system& sys, std::shared_ptr<host_port> port) : sys_(sys), port_(std::move(port)) {}
 
-  void schedule() noexcept override { schedule_on_caf(sys_, *this); }
+  void schedule() noexcept override {
+    if (!born_.forked()) schedule_on_caf(sys_, *this);
+  }
 
   resume_result resume(caf::execution_unit* unit, size_t) override {
     const worker_scope scope(unit);
@@ -27,6 +29,7 @@ public:
   friend void intrusive_ptr_release(host_turn* t) { t->deref(); }
 
 private:
+  const birthplace born_;
   caf::actor_system& sys_;
   std::shared_ptr<host_port> port_;
 };

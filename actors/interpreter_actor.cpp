@@ -2,8 +2,11 @@
 
 #include <caf/policy/work_stealing.hpp>
 #include <caf/scheduler/coordinator.hpp>
+#include <chrono>
+#include <new>
+#include <thread>
 
-#include "actors/shell/turn_clock.hpp"
+#include "runtime/turn_clock.hpp"
 
 namespace Atoll {
 
@@ -16,6 +19,18 @@ thread_local interpreter_actor* next_to_run = nullptr; // owns one count
 // How many turns may follow one another without CAF's queue having its say, and for how long.
 constexpr int chain_max = 32;
 constexpr std::uint64_t chain_ticks = 300'000; // 100 to 150 us on today's machines
+
+/// CAF's queues take a little memory for each job. A turn that is due may not be lost: while there is none, this waits.
+template <class F>
+void with_memory(F&& enqueue) noexcept {
+  for (;;) {
+    try {
+      return enqueue();
+    } catch (const std::bad_alloc&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+}
 
 /// From a worker that has more to do itself: gives the job to another, one without a queue if there is one, and wakes it.
 void give_away(caf::actor_system& sys, caf::resumable& what) {
@@ -41,7 +56,7 @@ worker_scope::worker_scope(caf::execution_unit* unit) noexcept : before_(std::ex
 
 worker_scope::~worker_scope() {
   flushing = false;
-  if (interpreter_actor* next = take_next()) current_worker->exec_later(next);
+  if (interpreter_actor* next = take_next()) with_memory([&] { current_worker->exec_later(next); });
   current_worker = before_;
 }
 
@@ -53,11 +68,13 @@ bool on_worker_thread() noexcept { return current_worker != nullptr; }
 
 void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept {
   what.intrusive_ptr_add_ref_impl();
-  if (current_worker != nullptr) {
-    give_away(sys, what);
-  } else {
-    sys.scheduler().enqueue(&what);
-  }
+  with_memory([&] {
+    if (current_worker != nullptr) {
+      give_away(sys, what);
+    } else {
+      sys.scheduler().enqueue(&what);
+    }
+  });
 }
 
 interpreter_actor::interpreter_actor(caf::actor_config& cfg, environment& env, const interpreter_config& config,
@@ -68,9 +85,11 @@ interpreter_actor::interpreter_actor(caf::actor_config& cfg, environment& env, c
 }
 
 void interpreter_actor::schedule() noexcept {
+  if (born_.forked()) return; // nobody is there to run it, and a dead thread may hold the queue
   if (!flushing) return schedule_on_caf(home_system(), *this);
   intrusive_ptr_add_ref_impl();
-  if (interpreter_actor* woken_before = std::exchange(next_to_run, this)) give_away(home_system(), *woken_before);
+  if (interpreter_actor* woken_before = std::exchange(next_to_run, this))
+    with_memory([&] { give_away(home_system(), *woken_before); });
 }
 
 void interpreter_actor::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {
@@ -96,7 +115,7 @@ caf::resumable::resume_result interpreter_actor::resume(caf::execution_unit* uni
     if (next == nullptr) break;
     // As CAF's worker would: the count that came with `next` goes to a queue's end, behind those who wait, or is given up.
     if (next->run_turn(unit) == interpreter::turn_result::again) {
-      home_system().scheduler().enqueue(next);
+      with_memory([&] { home_system().scheduler().enqueue(next); });
     } else {
       next->intrusive_ptr_release_impl();
     }

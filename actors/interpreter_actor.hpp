@@ -9,6 +9,7 @@
 #include <caf/all.hpp>
 
 #include "actors/shell/interpreter.hpp"
+#include "channels/fork.hpp"
 
 namespace Atoll {
 
@@ -72,6 +73,7 @@ public:
   friend void intrusive_ptr_release(interpreter_actor* a) { intrusive_ptr_release(a->ctrl()); }
 
 private:
+  const birthplace born_;
   interpreter shell_;
 };
 

@@ -1,5 +1,6 @@
 #include "actors/net_broker.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 
@@ -12,19 +13,25 @@ namespace {
 
 using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
 using flush_atom = caf::atom_constant<caf::atom("atollflush")>;
+using linger_atom = caf::atom_constant<caf::atom("atollinger")>;
+using told_atom = caf::atom_constant<caf::atom("atolltold")>;
 // CAF clears a buffer of this size before each read, so it is kept small.
 constexpr std::size_t read_at_most = 16U << 10U;
 // Bytes handed to an interpreter and not consumed, above which its connection is not read from.
 constexpr std::size_t unconsumed_max = 1U << 20U;
+// How long a connection closed here waits for its peer to close, too.
+constexpr std::chrono::seconds linger_at_most{2};
 
 } // namespace
 
-net_broker::net_broker(caf::actor_config& cfg, environment& env, inbox_ptr box)
-    : caf::io::broker(cfg), env_(env), box_(std::move(box)), outbox_(net_interpreter, env.where()) {
+net_broker::net_broker(caf::actor_config& cfg, environment& env, inbox_ptr box, std::atomic<std::size_t>& in_use)
+    : caf::io::broker(cfg), env_(env), box_(std::move(box)), outbox_(net_interpreter, env.where()), in_use_(in_use) {
   box_->set_waker(*this);
 }
 
-void net_broker::schedule() noexcept { caf::anon_send(caf::actor_cast<caf::actor>(this), wake_atom::value); }
+void net_broker::schedule() noexcept {
+  if (!born_.forked()) caf::anon_send(caf::actor_cast<caf::actor>(this), wake_atom::value);
+}
 
 caf::behavior net_broker::make_behavior() {
   return {
@@ -33,6 +40,8 @@ caf::behavior net_broker::make_behavior() {
         flush_posted_ = false;
         outbox_.flush();
       },
+      [this](linger_atom, std::uint64_t number) { forget(number); },
+      [this](told_atom) { in_use_.fetch_sub(1, std::memory_order_release); }, // what was told is seen by who sees this
       [this](const caf::io::new_connection_msg& m) { on_connection(m.source, m.handle); },
       [this](const caf::io::new_data_msg& m) { on_data(m); },
       [this](const caf::io::connection_closed_msg& m) { on_closed(m.handle); },
@@ -84,6 +93,7 @@ void net_broker::handle(record& r, interpreter_id from) {
     c.handle = add_scribe(static_cast<caf::io::network::native_socket>(in.get_u64()));
     c.owner = from;
     numbers_[c.handle.id()] = number;
+    in_use_.fetch_add(1, std::memory_order_relaxed);
     break;
   }
   case record_kind::room: room(from); break;
@@ -98,6 +108,7 @@ void net_broker::handle(record& r, interpreter_id from) {
 void net_broker::listen(std::uint64_t listener, int descriptor, interpreter_id owner) {
   if (closed_for_good_) return close_socket(descriptor);
   listeners_[listener] = {add_doorman(descriptor), owner};
+  in_use_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void net_broker::unlisten(std::uint64_t listener) {
@@ -106,11 +117,13 @@ void net_broker::unlisten(std::uint64_t listener) {
   if (it == listeners_.end()) return;
   caf::io::broker::close(it->second.handle);
   listeners_.erase(it);
+  in_use_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void net_broker::unlisten_all() {
   closed_for_good_ = true;
   for (const auto& [number, state] : listeners_) caf::io::broker::close(state.handle);
+  in_use_.fetch_sub(listeners_.size(), std::memory_order_relaxed);
   listeners_.clear();
   // Nothing more is read: what was asked for is answered, nothing new is begun.
   for (auto& [number, c] : connections_)
@@ -153,10 +166,13 @@ void net_broker::consumed(std::uint64_t number, std::uint64_t bytes) {
 void net_broker::read_on(std::uint64_t number, connection& c) {
   if (std::exchange(c.resuming, true)) return;
   // A trigger() in the same round of the multiplexer as the halt() before it is lost: CAF applies the halt at the round's
-  // end, and skips the trigger because the connection still looks active. What is posted runs in a later round.
-  backend().post([self = caf::strong_actor_ptr(ctrl()), number] {
-    static_cast<net_broker*>(self->get())->resume_reading(number);
-  });
+  // end, and skips the trigger because the connection still looks active.
+  later(number, &net_broker::resume_reading);
+}
+
+void net_broker::later(std::uint64_t number, void (net_broker::*what)(std::uint64_t)) {
+  backend().post(
+      [self = caf::strong_actor_ptr(ctrl()), number, what] { (static_cast<net_broker*>(self->get())->*what)(number); });
 }
 
 void net_broker::resume_reading(std::uint64_t number) {
@@ -165,7 +181,7 @@ void net_broker::resume_reading(std::uint64_t number) {
   connection& c = it->second;
   c.resuming = false;
   c.halted = false;
-  if (!closed_for_good_ || c.closing) trigger(c.handle);
+  if (!closed_for_good_ && !c.closing) trigger(c.handle);
 }
 
 void net_broker::room(interpreter_id owner) {
@@ -184,11 +200,39 @@ void net_broker::close(std::uint64_t number) {
   if (it == connections_.end() || it->second.closing) return;
   connection& c = it->second;
   c.closing = true;
-  // Shut down for writing behind what is queued; then the peer's end of stream, or its silence, ends it: what it still
-  // sends is read and thrown away.
-  caf::io::broker::close(c.handle);
-  if (!c.adopted) configure_read(c.handle, caf::io::receive_policy::at_most(read_at_most));
-  read_on(number, c);
+  in_use_.fetch_sub(1, std::memory_order_relaxed);
+  // In a later round: when a connection begins to read and is closed in one and the same, CAF forgets to let go of it.
+  later(number, &net_broker::shut_down);
+}
+
+void net_broker::shut_down(std::uint64_t number) {
+  const auto it = connections_.find(number);
+  if (it == connections_.end()) return;
+  const int second = ::fcntl(static_cast<int>(it->second.handle.id()), F_DUPFD_CLOEXEC, 0);
+  forget(number);
+  if (second >= 0) linger(second);
+}
+
+void net_broker::forget(std::uint64_t number) {
+  const auto it = connections_.find(number);
+  if (it == connections_.end()) return;
+  // CAF shuts down for writing behind what is queued, then closes the descriptor. It says no more of the connection, and
+  // the next one may get the same handle: nothing here may remember it.
+  caf::io::broker::close(it->second.handle);
+  numbers_.erase(it->second.handle.id());
+  connections_.erase(it);
+}
+
+void net_broker::linger(int descriptor) {
+  // A socket that is closed with unread bytes resets its peer, who then loses what it has not read. So what the peer still
+  // sends is read, and thrown away, until it closes too.
+  const std::uint64_t number = env_.next_socket_number();
+  connection& c = connections_[number];
+  c.handle = add_scribe(descriptor);
+  c.adopted = c.closing = true;
+  numbers_[c.handle.id()] = number;
+  configure_read(c.handle, caf::io::receive_policy::at_most(read_at_most));
+  delayed_send(this, linger_at_most, linger_atom::value, number);
 }
 
 void net_broker::close_all() {
@@ -203,6 +247,7 @@ void net_broker::on_connection(caf::io::accept_handle acceptor, caf::io::connect
     const std::uint64_t number = env_.next_socket_number();
     connections_[number] = {handle, state.owner};
     numbers_[handle.id()] = number;
+    in_use_.fetch_add(1, std::memory_order_relaxed);
     wire_writer& w = outbox_.open(state.owner, record_kind::net_accepted);
     w.put_u64(listener);
     w.put_u64(number);
@@ -239,6 +284,8 @@ void net_broker::on_closed(caf::io::connection_handle handle) {
     w.put_text("");
     commit();
     flush_soon();
+    // Behind the flush: until its owner knows, this connection may still wake somebody.
+    caf::anon_send(caf::actor_cast<caf::actor>(this), told_atom::value);
   }
 }
 

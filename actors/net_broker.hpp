@@ -5,7 +5,8 @@
 // Threads: CAF's multiplexer thread alone, but for schedule(): any thread.
 // Invariants: (1) a connection is read from only after somebody adopted it, so its bytes reach one interpreter.
 //             (2) a connection whose bytes nobody consumes is not read from beyond a bound.
-//             (3) what was written before a close goes out before it. (4) a connection number is never used twice.
+//             (3) what was written before a close goes out before it, and the peer can read it whatever it still sends
+//                 (for up to 2 s). (4) a connection number is never used twice; CAF's handle is the descriptor, and is.
 #pragma once
 
 #include <caf/all.hpp>
@@ -13,13 +14,15 @@
 #include <unordered_map>
 
 #include "actors/shell/environment.hpp"
+#include "channels/fork.hpp"
 #include "channels/outbox.hpp"
 
 namespace Atoll {
 
 class net_broker final : public caf::io::broker, public waker {
 public:
-  net_broker(caf::actor_config& cfg, environment& env, inbox_ptr box);
+  /// `in_use`: how many listeners and connections there are that nobody has closed.
+  net_broker(caf::actor_config& cfg, environment& env, inbox_ptr box, std::atomic<std::size_t>& in_use);
 
   void schedule() noexcept override;
 
@@ -50,6 +53,11 @@ private:
   void close_all();
   void read_on(std::uint64_t number, connection& c);
   void resume_reading(std::uint64_t number);
+  void shut_down(std::uint64_t number);
+  void forget(std::uint64_t number);
+  void linger(int descriptor);
+  /// In a later round of the multiplexer, which has applied by then what this one asks of its connections.
+  void later(std::uint64_t number, void (net_broker::*what)(std::uint64_t));
   void room(interpreter_id owner);
 
   void on_connection(caf::io::accept_handle acceptor, caf::io::connection_handle handle);
@@ -61,6 +69,7 @@ private:
   bool commit();
   void flush_soon();
 
+  const birthplace born_;
   environment& env_;
   inbox_ptr box_;
   outbox outbox_;
@@ -72,6 +81,7 @@ private:
   };
   std::unordered_map<std::uint64_t, listener_state> listeners_;
   std::unordered_map<interpreter_id, std::vector<std::uint64_t>> waiting_for_room_;
+  std::atomic<std::size_t>& in_use_; // for the watch: core::sockets_in_use_ says its orders
   bool flush_posted_ = false;
   bool closed_for_good_ = false;
 };

@@ -13,7 +13,12 @@ public:
   explicit asking_job(std::shared_ptr<survey> whole) : survey_(std::move(whole)) {}
   void run(host& owner) override {
     auto& i = static_cast<interpreter&>(owner);
-    survey_->part(i.id(), i.exported(), i.imports());
+    try {
+      survey_->part(i.id(), i.exported(), i.imports());
+    } catch (...) {
+      survey_->missing(); // no memory: the others are not kept waiting
+      throw;
+    }
   }
   void abandon(const error&) noexcept override { survey_->missing(); }
 

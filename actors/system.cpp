@@ -3,14 +3,16 @@
 #include <fmt/format.h>
 
 #include "actors/core.hpp"
+#include "actors/hosted_channel.hpp"
 
 namespace Atoll {
 
 system::system(system_config config) : core_(std::make_shared<core>(std::move(config))) {}
 system::~system() {
-  core_->finalize();
-  // A thread is still inside an abandoned interpreter, which may yet come back to its core: that core stays for good.
-  if (core_->abandoned_any()) (void)new (std::nothrow) std::shared_ptr<core>(core_);
+  if (!core_->forked()) core_->finalize();
+  // Whether a thread is still inside an abandoned interpreter, and may yet come back to its core; or its threads are in
+  // another process.
+  if (core_->forked() || core_->abandoned_any()) core_->keep_for_good();
 }
 result<void> system::run_main(const spawn_options& options, const source& from,
                               const std::function<bool(wire_writer&)>& write_args) {
@@ -22,7 +24,15 @@ future<interpreter_handle> system::spawn_values(const spawn_options& options, co
                                                 const std::vector<value>& args) {
   return core_->spawn(options, from, args);
 }
+result<any_channel> system::make_any_channel(channel_options options) {
+  const std::shared_ptr<host_port> port = core_->port().shared_from_this();
+  return port->make_channel(std::move(options)).map([&](channel_handle c) {
+    return any_channel(std::make_shared<hosted_channel>(port, std::move(c)));
+  });
+}
 result<interpreter_handle> system::find(std::string_view name) { return core_->find(name); }
+result<buffer> system::make_buffer(std::size_t bytes) { return core_->port().make_buffer(bytes); }
+
 result<std::vector<exported_object>> system::references(std::chrono::milliseconds patience) {
   return core_->references(patience);
 }

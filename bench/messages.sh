@@ -15,6 +15,7 @@ while [ "$i" -lt "$runs" ]; do
   "$bench/caf_raw" | sed 's/^/caf_/' >>"$out"
   "$atoll" run bench/messages.lua | sed 's/^/lua_/' >>"$out"
   "$bench/releases" | sed 's/^/native_/' >>"$out"
+  "$bench/native_calls" | sed 's/^/native_/' >>"$out"
   i=$((i + 1))
 done
 awk "$medians"'
@@ -27,6 +28,7 @@ awk "$medians"'
     row("a message, Lua to Lua", of("lua_message"), message, "1.00")
     row("a call and its answer, Lua to Lua, to ping-pong", of("lua_round_trip"), trip, "1.50")
     row("the same, to CAF request/response", of("lua_round_trip"), request, "1.50")
+    row("a call and its answer, native co_await", of("native_round_trip"), trip, "that of Lua")
     row("a release in bulk, native", of("native_release"), message, "0.08, or 15 ns")
     row("a release in bulk, Lua, with its collection", of("lua_release"), message, "0.80")
   }' "$out"

@@ -1,9 +1,16 @@
 #include "channels/directory.hpp"
 
+#include "channels/channel_space.hpp"
+
 #include <algorithm>
 #include <mutex>
 
 namespace Atoll {
+
+directory::directory() : channels_(std::make_shared<channel_space>(*this)) {}
+
+// Handles of channels may outlive it.
+directory::~directory() { channels_->seal(); }
 
 namespace {
 bool is_program(interpreter_id id) { return id != host_interpreter && id != net_interpreter; }
@@ -41,12 +48,14 @@ void directory::leave(interpreter_id id, std::vector<tombstone> pinned) {
 }
 
 inbox_ptr directory::find(interpreter_id id) const {
+  if (born_.forked()) return nullptr;
   const std::shared_lock lock(mutex_);
   const auto it = living_.find(id);
   return it != living_.end() ? it->second.box : nullptr;
 }
 
 std::optional<interpreter_info> directory::look_up(interpreter_id id) const {
+  if (born_.forked()) return std::nullopt;
   const std::shared_lock lock(mutex_);
   const auto it = living_.find(id);
   if (it == living_.end()) return std::nullopt;
@@ -54,6 +63,7 @@ std::optional<interpreter_info> directory::look_up(interpreter_id id) const {
 }
 
 std::optional<interpreter_info> directory::find(std::string_view name) const {
+  if (born_.forked()) return std::nullopt;
   const std::shared_lock lock(mutex_);
   const auto it = names_.find(std::string(name));
   if (it == names_.end()) return std::nullopt;
@@ -62,6 +72,7 @@ std::optional<interpreter_info> directory::find(std::string_view name) const {
 
 std::vector<interpreter_info> directory::list() const {
   std::vector<interpreter_info> all;
+  if (born_.forked()) return all;
   {
     const std::shared_lock lock(mutex_);
     for (const auto& [id, e] : living_)

@@ -15,6 +15,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "channels/buffer_space.hpp"
+#include "channels/fork.hpp"
 #include "channels/inbox.hpp"
 #include "channels/type_names.hpp"
 #include "runtime/host.hpp"
@@ -24,13 +26,25 @@ namespace Atoll {
 /// What a dead holder still pins: credit that borrowers lean on, and whom the dead itself still owes.
 using tombstone = import_table::pinned;
 
+class channel_space;
+
 class directory {
 public:
+  directory();
+  directory(const directory&) = delete;
+  directory& operator=(const directory&) = delete;
+  ~directory();
+
   /// Closes TCP connections that were on their way to an interpreter that is gone; set once by the system.
   std::function<void(std::uint64_t connection)> close_connection = [](std::uint64_t) {};
 
   /// The names of the types of exported objects.
   const std::shared_ptr<type_names>& types() const noexcept { return types_; }
+
+  /// The channels of the runtime.
+  const std::shared_ptr<channel_space>& channels() const noexcept { return channels_; }
+  /// Shared memory.
+  const std::shared_ptr<buffer_space>& buffers() const noexcept { return buffers_; }
 
   interpreter_id next_id() noexcept { return interpreter_id{last_id_.fetch_add(1, std::memory_order_relaxed) + 1}; }
 
@@ -72,6 +86,9 @@ private:
   static interpreter_info info(interpreter_id id, const entry& e) { return {id, e.name, e.parent, e.state}; }
 
   const std::shared_ptr<type_names> types_ = std::make_shared<type_names>();
+  const std::shared_ptr<buffer_space> buffers_ = std::make_shared<buffer_space>();
+  const std::shared_ptr<channel_space> channels_;
+  const birthplace born_; // in a forked child nobody is found, and no lock taken
   mutable std::shared_mutex mutex_;
   std::unordered_map<interpreter_id, entry> living_;
   std::unordered_map<std::string, interpreter_id> names_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "channels/channel_space.hpp"
 #include "channels/outbox.hpp"
 
 namespace Atoll {
@@ -68,6 +69,8 @@ public:
     }
   }
   void on_connection(std::uint64_t connection) override { directory_.close_connection(connection); }
+  void on_channel(channel_number channel) override { directory_.channels()->drop_held(channel); }
+  void on_buffer(const wire_slice& s) override { directory_.buffers()->give_back(s); }
   void on_call(call_id call) override {
     wire_writer& w = out_.open(sender_, record_kind::reply_error);
     w.put_u64(call);
@@ -113,6 +116,15 @@ void executor::settle(record& r) {
   case record_kind::monitor: {
     wire_writer& w = out_.open(sender_, record_kind::down);
     w.put_u64(in.get_u64());
+    w.put_u64(number(dead_));
+    w.put_text(last_words_.name);
+    w.put_text(last_words_.reason);
+    w.put_error(last_words_.failure.message.empty() ? gone() : last_words_.failure);
+    finish(out_);
+    break;
+  }
+  case record_kind::link: {
+    wire_writer& w = out_.open(sender_, record_kind::link_down);
     w.put_u64(number(dead_));
     w.put_text(last_words_.name);
     w.put_text(last_words_.reason);
@@ -170,6 +182,11 @@ void dispose_rest(wire_reader records, interpreter_id sender, interpreter_id rec
     record r = next_record(records);
     will.settle(r);
   }
+}
+
+void dispose_values(wire_reader values, directory& where) {
+  executor will(host_interpreter, {}, host_interpreter, where);
+  walk_values(values, will);
 }
 
 void dispose_leftovers(inbox& closed, directory& where) {

@@ -3,8 +3,9 @@
 // Threads: any thread; no heap is touched.
 //
 // For each record of an envelope whose receiver is gone:
-//   1. every reference in it returns its credit to its owner, or its loan to its lender; connections are closed;
-//   2. a call is answered `interpreter_gone`, a monitor is told `down`, a job is abandoned;
+//   1. every reference in it returns its credit to its owner, or its loan to its lender; connections are closed,
+//      holds on buffers end;
+//   2. a call is answered `interpreter_gone`, a monitor is told `down`, a link `link_down`, a job is abandoned;
 //   3. of the protocol: a credit request is answered with a grant of 0, a grant goes back to its owner, a loan return
 //      goes to the tombstone; a decref to a dead owner means nothing any more.
 #pragma once
@@ -45,6 +46,9 @@ void dispose(envelope_ptr e, interpreter_id receiver, directory& where, const ep
 /// The same for what is left of an envelope that was handled in part.
 void dispose_rest(wire_reader records, interpreter_id sender, interpreter_id receiver, directory& where,
                   const epitaph& last_words = {});
+
+/// Values that nobody will read, in no envelope: what they carry goes home.
+void dispose_values(wire_reader values, directory& where);
 
 /// Returns loans to a lender, or to its tombstone when it is dead; with a tombstone's last loan its credit goes home.
 void return_loan(interpreter_id lender, const object_id& id, std::uint32_t loans, outbox& out, directory& where);

@@ -9,7 +9,13 @@ inbox::~inbox() {
   }
 }
 
+const epitaph& inbox::no_words() noexcept {
+  static const epitaph none;
+  return none;
+}
+
 bool inbox::push(envelope_ptr&& e) {
+  last_sender_.store(e->from(), std::memory_order_relaxed);
   // seq_cst: pairs with handled(), see await_room().
   backlog_.fetch_add(e->count(), std::memory_order_seq_cst);
   if (!queue_.push(e.get())) {
@@ -27,6 +33,20 @@ bool inbox::wake() noexcept {
   case turn_state::signalled::closed: break;
   }
   return false;
+}
+
+bool inbox::push_ready(ready_link& one) noexcept {
+  one.next_ready = ready_.load(std::memory_order_relaxed);
+  while (!ready_.compare_exchange_weak(one.next_ready, &one, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+  return wake();
+}
+
+void inbox::take_ready(ready_list& to) noexcept {
+  ready_link* newest = ready_.exchange(nullptr, std::memory_order_acquire);
+  ready_link* oldest = nullptr;
+  while (newest != nullptr) oldest = std::exchange(newest, std::exchange(newest->next_ready, oldest));
+  while (oldest != nullptr) to.append(*std::exchange(oldest, oldest->next_ready));
 }
 
 std::size_t inbox::backlog() const noexcept {
@@ -51,6 +71,7 @@ envelope_ptr inbox::take() {
 }
 
 std::vector<interpreter_id> inbox::handled(std::uint32_t messages) {
+  handled_.store(handled_.load(std::memory_order_relaxed) + messages, std::memory_order_relaxed);
   const std::int64_t left = backlog_.fetch_sub(messages, std::memory_order_seq_cst) - messages;
   if (left > high_water_ / 2 || !crowd_waits_.load(std::memory_order_seq_cst)) return {};
   return take_crowd();

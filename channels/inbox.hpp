@@ -12,6 +12,7 @@
 #include <boost/lockfree/queue.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -19,6 +20,34 @@
 #include "channels/turn_state.hpp"
 
 namespace Atoll {
+
+/// In a list of what is ready: something the owner waited for.
+struct ready_link {
+  ready_link* next_ready = nullptr;
+};
+
+/// First come, first out. One thread's.
+class ready_list {
+public:
+  bool empty() const noexcept { return first_ == nullptr; }
+  void append(ready_link& one) noexcept {
+    one.next_ready = nullptr;
+    (last_ != nullptr ? last_->next_ready : first_) = &one;
+    last_ = &one;
+  }
+  /// Null: empty.
+  ready_link* take() noexcept {
+    ready_link* one = first_;
+    if (one == nullptr) return nullptr;
+    first_ = one->next_ready;
+    if (first_ == nullptr) last_ = nullptr;
+    return one;
+  }
+
+private:
+  ready_link* first_ = nullptr;
+  ready_link* last_ = nullptr;
+};
 
 /// How an inbox gets its owner to run.
 class waker {
@@ -53,8 +82,16 @@ public:
   /// Gives the owner a turn without a message. False when closed.
   bool wake() noexcept;
 
+  /// Any thread: something the owner waited for is there, and it gets a turn. take_ready() answers it once. False: the inbox
+  /// is closed, and the caller takes what is there as the owner would, to throw it away.
+  bool push_ready(ready_link& one) noexcept;
+
   bool crowded() const noexcept { return backlog_.load(std::memory_order_relaxed) > high_water_; }
   std::size_t backlog() const noexcept;
+  /// Any thread, for a watch: messages handled so far, and who pushed last. What he pushed is handled when as many more are
+  /// as backlog() said.
+  std::uint64_t handled_so_far() const noexcept { return handled_.load(std::memory_order_relaxed); }
+  interpreter_id last_sender() const noexcept { return last_sender_.load(std::memory_order_relaxed); }
   /// Any thread: after this inbox was seen crowded(), `sender` wants a room record. True: there is room already, and
   /// nothing was noted.
   bool await_room(interpreter_id sender);
@@ -63,16 +100,19 @@ public:
   turn_state& turn() noexcept { return turn_; }
   const turn_state& turn() const noexcept { return turn_; }
   envelope_ptr take();
+  bool has_ready() const noexcept { return ready_.load(std::memory_order_relaxed) != nullptr; }
+  /// Adds what was pushed, in the order pushed. After close() any thread.
+  void take_ready(ready_list& to) noexcept;
   /// `messages` were handled. Answers the senders that wait for room, when there is room again.
   std::vector<interpreter_id> handled(std::uint32_t messages);
 
   /// No more envelopes from here on. What is inside is left over.
   void close(epitaph last_words = {}) noexcept {
-    last_words_ = std::move(last_words);
+    last_words_.reset(new (std::nothrow) epitaph(std::move(last_words)));
     turn_.close(); // releases the last words to whoever finds the inbox closed
   }
   /// After close(), any thread.
-  const epitaph& last_words() const noexcept { return last_words_; }
+  const epitaph& last_words() const noexcept { return last_words_ != nullptr ? *last_words_ : no_words(); }
   /// After close(): the senders that wait for room; they are told at once, and find out then.
   std::vector<interpreter_id> take_crowd();
   /// After close(), any thread: an envelope nobody will read, or null.
@@ -86,8 +126,13 @@ private:
   // Owner and senders: relaxed counts; the await_room()/handled() pair is seq_cst.
   std::atomic<std::int64_t> backlog_{0};
   std::atomic<bool> crowd_waits_{false};
+  std::atomic<std::uint64_t> handled_{0};     // relaxed: the owner's count, an estimate for others
+  std::atomic<interpreter_id> last_sender_{}; // relaxed: as good as the moment
   boost::lockfree::queue<envelope*> queue_{1};
-  epitaph last_words_;
+  // Newest first. push_ready() releases what it pushes to the acquire of take_ready().
+  std::atomic<ready_link*> ready_{nullptr};
+  static const epitaph& no_words() noexcept;
+  std::unique_ptr<const epitaph> last_words_; // null: not closed, or no memory was left for them
   std::mutex crowd_mutex_;
   std::vector<interpreter_id> crowd_; // under crowd_mutex_
 };

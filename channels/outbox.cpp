@@ -1,6 +1,7 @@
 #include "channels/outbox.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "channels/disposal.hpp"
 
@@ -10,7 +11,15 @@ namespace {
 constexpr std::size_t full_bytes = 16 * 1024;
 } // namespace
 
-outbox::~outbox() { flush(); }
+outbox::~outbox() {
+  while (!empty()) {
+    try {
+      flush();
+    } catch (const std::bad_alloc&) {
+      // One envelope was disposed of; the others go out.
+    }
+  }
+}
 
 wire_writer& outbox::open(interpreter_id to, record_kind kind) {
   // A receiver that was not there is looked up again: it may be born by now.
@@ -60,6 +69,13 @@ void outbox::flush() {
                   [](const auto& kv) { return kv.second->box == nullptr || kv.second->box->turn().is_closed(); });
     lanes_kept_ = std::max(lanes_min, lanes_.size() * 2); // a look at all of them is paid by as many new ones
   }
+}
+
+void outbox::forget() noexcept {
+  if (!touched_.empty()) return;
+  last_ = nullptr;
+  std::unordered_map<interpreter_id, std::unique_ptr<lane>>().swap(lanes_);
+  std::vector<lane*>().swap(touched_);
 }
 
 void outbox::send(lane& l) { deliver(*l.box, l.writer.take(), directory_); }

@@ -27,6 +27,8 @@ public:
 
   /// Sends every open envelope.
   void flush();
+  /// Forgets the receivers so far; nothing may wait to be sent. For who has just answered its start: most say no more.
+  void forget() noexcept;
   /// A record is being written.
   bool is_open() const noexcept { return open_ != nullptr; }
   bool empty() const noexcept { return touched_.empty(); }

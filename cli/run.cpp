@@ -23,12 +23,27 @@ lua_instruments to_instruments(const run_options& o) {
           o.coverage.empty() ? nullptr : std::make_shared<line_counts>()};
 }
 
+/// Rounded up: the shortest limit is not none.
+template <class Duration>
+Duration to_duration(double seconds) {
+  return std::chrono::ceil<Duration>(std::chrono::duration<double>(seconds));
+}
+
 system_config to_config(const run_options& o, const lua_instruments& instruments) {
   system_config config;
   config.workers = o.workers;
   config.deadline = o.deadline;
   config.memory = o.memory;
+  config.message_cpu = to_duration<std::chrono::microseconds>(o.message_cpu);
+  config.call_time = to_duration<std::chrono::milliseconds>(o.call_time);
+  config.time_slice = to_duration<std::chrono::milliseconds>(o.time_slice);
+  config.high_water = o.high_water;
+  config.call_depth = o.call_depth;
+  config.interpreters = o.interpreters;
+  config.spare_workers = o.spare_workers;
   config.seed = o.seed;
+  config.stuck_after = o.stuck_after;
+  config.end_deadlocks = true; // nobody but the program itself can wake its tasks
   config.log_threshold = o.verbose ? log_level::info : log_level::warn;
   if (instruments.profile) config.sample_period = std::chrono::milliseconds(10);
   config.languages["lua"] = make_lua_guest;
@@ -122,6 +137,7 @@ bool output_arrived() {
 }
 
 int status_of(const run_options& o, const finalization_report& r, bool failed) {
+  if (!r.deadlock.empty()) return deadlocked;
   if (failed) return guest_failed;
   if (r.exit_status != 0) return r.exit_status;
   if (r.verdict == finalization_report::verdict_kind::forced) return forced;

@@ -35,6 +35,13 @@ constexpr std::array rows = {
     row{errc::connection_closed, "connection_closed"},
     row{errc::bad_message, "bad_message"},
     row{errc::forked, "forked"},
+    row{errc::channel_closed, "channel_closed"},
+    row{errc::channel_full, "channel_full"},
+    row{errc::buffer_moved, "buffer_moved"},
+    row{errc::read_only, "read_only"},
+    row{errc::deadlock, "deadlock"},
+    row{errc::cpu_limit, "cpu_limit"},
+    row{errc::limit_reached, "limit_reached"},
 };
 
 class category final : public std::error_category {

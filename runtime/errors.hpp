@@ -35,6 +35,13 @@ enum class errc {
   connection_closed,
   bad_message, // bytes that are not a message
   forked,
+  channel_closed,
+  channel_full,  // under full_policy::fail or drop_newest
+  buffer_moved,  // the buffer was handed over: its new owner has it
+  read_only,     // a write to a buffer that may only be read here
+  cpu_limit,     // a task used the processor time of a message (limits::message_cpu)
+  limit_reached, // too many interpreters, or calls that wait for each other too deep
+  deadlock,      // every task waits for another, and nothing else can happen
 };
 
 const std::error_category& error_category() noexcept;

@@ -15,6 +15,8 @@ template <class F>
 std::invoke_result_t<F> guarded(F&& f) {
   try {
     return f();
+  } catch (const tl::bad_expected_access<error>& e) { // value() of a result that is an error
+    return tl::unexpected<error>(e.error());
   } catch (const std::bad_alloc&) {
     return fail(errc::out_of_memory, "not enough memory");
   } catch (const std::exception& e) {

@@ -9,8 +9,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/records.hpp"
+#include "runtime/task_wait.hpp"
 
 namespace Atoll {
 
@@ -23,10 +25,11 @@ struct incoming {
   record_kind kind{}; // send, call, eval or invoke
   interpreter_id from{};
   request_id request = no_request;
-  invoke_op op{};        // invoke only
-  guest_word target = 0; // invoke only: the exported object
-  std::string_view name; // function or method; the code of an eval
-  wire_reader args;      // values to the end
+  invoke_op op{};          // invoke only
+  guest_word target = 0;   // invoke only: the exported object
+  std::string_view name;   // function or method; the code of an eval
+  wire_reader args;        // values to the end
+  std::uint32_t depth = 0; // how many calls wait for this one; 0: a send
 };
 
 /// Where a program comes from.
@@ -48,6 +51,7 @@ struct outcome {
     data,     // bytes of a connection: `bytes`
     closed,   // a connection ended: `reason`, empty when in order
     drained,  // what was written to a connection has gone out
+    channel,  // a wait on channels was decided (channels/channel_desk.hpp)
   };
   kind what{};
   wire_reader values{};
@@ -57,6 +61,14 @@ struct outcome {
   std::string_view name{};
   std::string_view reason{};
   std::string_view bytes{};
+};
+
+/// What a guest is doing, for a log that another thread writes; good also when the guest is gone.
+struct activity {
+  char what[48] = {}; // the function, method or task
+  /// How the language calls a C function that starts there, or is called `symbol` where that is known; null: it does not
+  /// know it. Any thread, any time.
+  const char* (*name_of)(const void* function, const char* symbol) = nullptr;
 };
 
 class guest {
@@ -87,10 +99,19 @@ public:
   /// Whether the program still waits for something that keeps it alive: tasks, timers, listeners.
   virtual bool waiting() const = 0;
   virtual std::size_t tasks() const = 0;
+  /// What its tasks wait for, each with one entry. For people: asked when nothing goes on any more.
+  virtual std::vector<task_wait> waits() { return {}; }
 
   /// Runs exit handlers (last in, first out) and finalizers with priority >= 0, then calls host::exited(). They may
   /// wait for other interpreters meanwhile.
   virtual void run_exit_handlers() = 0;
+  /// Whether run_exit_handlers() ends the interpreter's children, in its order and each within a time of its own: the shell
+  /// leaves them alone then, and a stop without a limit takes as long as they do.
+  virtual bool stops_children() const noexcept { return false; }
+  /// Whether run_exit_handlers() would run anything, and close() anything of the program's. Who says no is ended beside
+  /// others instead of in its order.
+  virtual bool acts_at_exit() const { return true; }
+  virtual bool acts_at_close() const { return true; }
   /// Makes every running and waiting task fail with `code` (interrupted, killed) as soon as it can.
   virtual void interrupt(errc code) = 0;
   /// Every foreign reference is over: proxies answer reference_released from now on. host's imports are dropped after.
@@ -103,6 +124,8 @@ public:
   virtual void tick() noexcept = 0;
   /// The same, at the profiler's rate: a guest that is profiled notes where it is. Async-signal-safe.
   virtual void sample() noexcept {}
+  /// What runs. Async-signal-safe, on the thread that is running this guest.
+  virtual activity doing() const noexcept { return {}; }
 };
 
 } // namespace Atoll

@@ -57,9 +57,18 @@ heap::~heap() {
     large_ = block->next;
     std::free(block);
   }
+  if (free_ != no_blocks) std::free(free_);
+}
+
+bool heap::make_heads() noexcept {
+  if (free_ != no_blocks) return true;
+  void* memory = std::calloc(class_count, sizeof(free_block*));
+  if (memory != nullptr) free_ = static_cast<free_block**>(memory);
+  return memory != nullptr;
 }
 
 void* heap::take_from_new_chunk(std::size_t bytes) noexcept {
+  if (!make_heads()) return nullptr;
   const std::size_t size = next_chunk_size(chunk_bytes_);
   void* memory = system_take(size);
   if (memory == nullptr) return nullptr;
@@ -69,7 +78,7 @@ void* heap::take_from_new_chunk(std::size_t bytes) noexcept {
   reserved_ += size;
   bump_ = static_cast<char*>(memory) + sizeof(chunk);
   bump_end_ = static_cast<char*>(memory) + size;
-  hide(bump_, size - sizeof(chunk));
+  hide(bump_, static_cast<std::size_t>(bump_end_ - bump_));
   return take_small(class_of(bytes));
 }
 
@@ -81,7 +90,7 @@ void heap::retire_bump_space() noexcept {
 }
 
 void* heap::take_large(std::size_t bytes) noexcept {
-  if (bytes > no_limit) return nullptr;
+  if (bytes > no_limit || !make_heads()) return nullptr;
   void* memory = std::malloc(sizeof(large_block) + bytes);
   if (memory == nullptr) return nullptr;
   auto* block = static_cast<large_block*>(memory);

@@ -57,6 +57,19 @@ public:
   // and shrinking never fails. When growing fails the block stays as it was.
   [[nodiscard]] void* reallocate(void* p, std::size_t old_bytes, std::size_t new_bytes) noexcept;
 
+  /// Memory that lies elsewhere and counts as this heap's: blocks of shared buffers (channels/buffer_space.hpp). False over the
+  /// limit; nothing has changed then.
+  [[nodiscard]] bool charge_outside(std::size_t bytes) noexcept {
+    heap_turn::check(owner_);
+    if (!admits(bytes)) return false;
+    charge(bytes);
+    return true;
+  }
+  void give_back_outside(std::size_t bytes) noexcept {
+    heap_turn::check(owner_);
+    in_use_ -= bytes;
+  }
+
   interpreter_id owner() const noexcept { return owner_; }
   std::size_t bytes_in_use() const noexcept { return in_use_; }
   // Asked of the system: chunks and large blocks with their links.
@@ -102,6 +115,7 @@ private:
   void* resize(void* p, std::size_t old_bytes, std::size_t new_bytes) noexcept;
   void* move_block(void* p, std::size_t old_bytes, std::size_t new_bytes) noexcept;
 
+  bool make_heads() noexcept;
   void* take_from_new_chunk(std::size_t bytes) noexcept;
   void retire_bump_space() noexcept;
   void* take_large(std::size_t bytes) noexcept;
@@ -129,7 +143,10 @@ private:
   std::size_t peak_ = 0;
   char* bump_ = nullptr; // free space of the newest chunk, a multiple of the alignment
   char* bump_end_ = nullptr;
-  free_block* free_[class_count] = {}; // last in, first out: the block reused next is the one still in the cache
+  // Lists by class; last in, first out: the block reused next is the one still in the cache. Their heads are made with the first
+  // block of any size, as a large one may be given back as a small one (move_block); many a heap never has a block.
+  static constexpr free_block* no_blocks[class_count] = {};
+  free_block** free_ = const_cast<free_block**>(no_blocks);
 
   chunk* chunks_ = nullptr;
   large_block* large_ = nullptr;

@@ -16,8 +16,11 @@
 #include "runtime/guest.hpp"
 #include "runtime/heap.hpp"
 #include "runtime/imports.hpp"
+#include "runtime/limits.hpp"
 
 namespace Atoll {
+
+class channel_desk;
 
 using clock_type = std::chrono::steady_clock;
 using time_point = clock_type::time_point;
@@ -38,7 +41,17 @@ struct spawn_options {
   std::string name;             // empty: none; otherwise unique among the living
   std::size_t memory = 0;       // byte limit of its heap; 0: none
   std::string language = "lua"; // which guest
+  // Limits that differ from the runtime's (runtime/limits.hpp); 0 lifts one.
+  std::optional<std::chrono::microseconds> message_cpu;
+  std::optional<std::chrono::milliseconds> call_time;
+  std::optional<std::chrono::milliseconds> time_slice;
+  std::optional<std::size_t> high_water;
+  std::optional<std::size_t> interpreters;
+  std::optional<std::uint32_t> call_depth;
 };
+
+/// The language of supervisors, which every runtime has (actors/supervision/supervisor_guest.hpp).
+inline constexpr const char* supervisor_language = "supervisor";
 
 /// What a listing shows of an interpreter.
 struct interpreter_info {
@@ -53,9 +66,13 @@ struct controls {
   bool yield = false;     // the turn has lasted long enough: suspend the running task if that is possible
   bool interrupt = false; // fail the running task with errc::interrupted
   bool kill = false;      // fail every task with errc::killed, now
+  bool where = false;     // it could not be stopped for long: host::came_back() from where it is now
+  bool abandoned = false; // with a kill: the runtime has ended without it, and no code of the guest's may run any more
 };
 
 enum class log_level : std::uint8_t { debug, info, warn, error };
+
+class buffer_account; // channels/buffer_space.hpp
 
 class host {
 public:
@@ -68,6 +85,11 @@ public:
   /// The guest itself, for jobs that speak its language; null before its start and after its end.
   virtual guest* program() noexcept { return nullptr; }
   virtual heap& memory() noexcept = 0;
+  /// What it may use, for the limits that a guest looks after: message_cpu, call_depth.
+  virtual const limits& bounds() const noexcept {
+    static constexpr limits none;
+    return none;
+  }
   /// What the guest's random numbers start from, so that a run can be repeated; nothing: as the language does it.
   virtual std::optional<std::uint64_t> seed() const noexcept { return std::nullopt; }
   virtual export_table& exports() noexcept = 0;
@@ -84,6 +106,8 @@ public:
 
   /// A call's number for the body of call, eval, invoke, stop or stats; its end comes as resume(token, values|failed).
   virtual call_id open_call(guest_word token) = 0;
+  /// The same for a call made on behalf of another: `depth` is that one's (incoming::depth) and one more.
+  virtual call_id open_call_at(guest_word token, std::uint32_t /*depth*/) { return open_call(token); }
   /// Nobody waits for this call any more (a timeout, a dropped future): a late answer is thrown away, its credit goes
   /// home.
   virtual void forget_call(call_id call) = 0;
@@ -108,8 +132,18 @@ public:
   /// lock: for new exports and for texts.
   virtual type_id type_named(std::string_view /*name*/) noexcept { return object_type; }
   virtual std::string_view type_name(type_id) const noexcept { return "object"; }
-  /// Values of a message that nobody will read: the references in them go home, connections close.
+  /// Values that were written and did not go: what they took from this interpreter's tables returns there. Connections in
+  /// them stay the guest's.
+  virtual void put_back(wire_reader values) = 0;
+  /// Values of a message that nobody will read: the references in them go home, connections close, holds on buffers end.
   virtual void give_back(wire_reader values) = 0;
+
+  /// Shared memory: what of it is this interpreter's own, and how it enters and leaves messages.
+  virtual buffer_account& buffers() noexcept = 0;
+
+  // -- channels ---------------------------------------------------------------------------------------------------
+  /// This interpreter's side of channels (channels/channel_desk.hpp).
+  virtual channel_desk& channels() noexcept = 0;
 
   // -- time -------------------------------------------------------------------------------------------------------
   virtual time_point now() const noexcept = 0;
@@ -126,8 +160,22 @@ public:
   /// resume(token, down) once, when `target` ends or if it already has.
   virtual void monitor(interpreter_id target, guest_word token) = 0;
   virtual void demonitor(interpreter_id target, guest_word token) = 0;
-  virtual void interrupt(interpreter_id target) = 0;
-  virtual void kill(interpreter_id target) = 0;
+  /// Shares its fate with `target`, and the other way round, until one of them ends: when the other did not end in order,
+  /// resume(token, down) once, or, with a token of 0, this interpreter fails too. In order it is told, or goes on. One link
+  /// for two however often they ask: a later token takes the place of the earlier, which is the answer (0: none). Cut by the
+  /// other side, the reason is "unlinked".
+  /// interpreter_gone when the target is known to be gone; who is gone by the time it is asked is down at once.
+  virtual result<guest_word> link(interpreter_id target, guest_word token);
+  /// The link is over on both sides: its token. Nothing: there was none.
+  virtual std::optional<guest_word> unlink(interpreter_id /*target*/) { return std::nullopt; }
+  /// This interpreter fails, for `why`, as soon as its guest returns. In main that ends the program. During the
+  /// finalization it is logged, as everybody ends in order then.
+  virtual void fail_self(const error& why) { log(log_level::error, why.message); }
+  /// Main is not ended by others: invalid_argument.
+  virtual result<void> interrupt(interpreter_id target) = 0;
+  virtual result<void> kill(interpreter_id target) = 0;
+  /// Whether the runtime ends: no interpreter can be born any more.
+  virtual bool finalizing() const noexcept { return false; }
   virtual std::optional<interpreter_info> look_up(interpreter_id target) const = 0;
   virtual std::optional<interpreter_info> find(std::string_view name) const = 0;
   virtual std::vector<interpreter_info> list() const = 0;
@@ -162,6 +210,8 @@ public:
   /// Ends the program with this status, in order: finalization begins.
   virtual void request_exit(int status) = 0;
   virtual void log(log_level level, std::string_view text) = 0;
+  /// Behind a stretch in which it could not be stopped (controls::where): where the guest's code is now.
+  virtual void came_back(std::string_view /*where*/) {}
   /// A finalizer or exit handler ran; `failure` when it failed (it is reported, nothing else stops).
   virtual void count_finalizer(const error* failure) = 0;
 
@@ -176,6 +226,10 @@ public:
 protected:
   ~host() = default;
 };
+
+inline result<guest_word> host::link(interpreter_id, guest_word) {
+  return fail(errc::invalid_argument, "interpreters are not linked here");
+}
 
 /// Makes the guest of one interpreter, in its first turn.
 using guest_factory = std::function<std::unique_ptr<guest>(host&)>;

@@ -45,6 +45,9 @@ inline constexpr type_id object_type{0};
 /// Names an open call of one caller; 0 stands for "no answer wanted".
 using call_id = std::uint64_t;
 
+/// Names a channel (channels/basic_channel.hpp); never used twice, from 1.
+using channel_number = std::uint64_t;
+
 /// A word that belongs to the guest: a Lua registry index, a pointer to a native object. The tables keep it, unread.
 using guest_word = std::uint64_t;
 

@@ -79,6 +79,8 @@ void import_table::drop_all_uses() {
       pay_back(i);
     }
     settle(i);
+    if (e.used && e.loans_out == 0 && !e.pending && e.credit > 0)
+      throw std::bad_alloc(); // not settled: to be tried again
   }
 }
 
@@ -105,7 +107,11 @@ void import_table::put_back(const wire_ref& ref) {
 [[gnu::flatten]] void import_table::settle(index i) {
   entry& e = entries_[i];
   if (e.uses > 0 || e.loans_out > 0 || e.pending) return;
-  if (e.credit > 0) queue_.add_decref(e.id, e.credit);
+  try {
+    if (e.credit > 0) queue_.add_decref(e.id, e.credit);
+  } catch (const std::bad_alloc&) {
+    return; // uses end in destructors: it goes home with the next settling of this entry, at the latest by drop_all_uses()
+  }
   ++releases_;
   erase(i);
 }

@@ -43,7 +43,9 @@ bool walk_record(record& r, record_visitor& visitor) {
   }
   case record_kind::reply: in.get_u64(); return walk_values(in, visitor);
   case record_kind::stop:
-  case record_kind::stats: visitor.on_call(in.get_u64()); return !in.failed();
+  case record_kind::stats:
+    if (const call_id call = in.get_u64(); call != 0) visitor.on_call(call);
+    return !in.failed();
   case record_kind::net_accepted:
     in.get_u64();
     visitor.on_connection(in.get_u64());

@@ -31,11 +31,14 @@ enum class record_kind : std::uint8_t {
   credit_grant,   // object id, u32 credit
   loan_return,    // object id, u32 loans
   // Lifecycle.
-  stop,      // u64 call, u64 milliseconds
+  stop,      // u64 call (0: no answer wanted), u64 milliseconds (0: no limit; or usual_stop_limit)
   stats,     // u64 call
   monitor,   // u64 token
   demonitor, // u64 token
   down,      // u64 token, u64 interpreter, text name, text reason, error
+  link,      // u64 number, the sender's own: the two are linked from now on
+  unlink,    // u64 interpreter, u64 number: the link that one asked for is over
+  link_down, // u64 interpreter, text name, text reason, error: it ended, who was linked to the receiver
   room,      // the receiver of the source's messages has room again
   job,       // u64: a pointer to an in-process job, owned by the record (runtime/job.hpp)
   // TCP: what the net broker (actors/net_broker.hpp) tells an interpreter,
@@ -53,14 +56,18 @@ enum class record_kind : std::uint8_t {
   net_consumed,  // u64 connection, u64 bytes that the program has taken
 };
 
+/// Of a stop: five seconds, or none where the guest stops its children itself (guest::stops_children).
+inline constexpr std::uint64_t usual_stop_limit = ~std::uint64_t{0};
+
 enum class invoke_op : std::uint8_t { method, apply, get, set };
 enum class source_kind : std::uint8_t { code, file };
 
 inline constexpr std::size_t record_header_bytes = 5;
 
-/// Writes a record's header with an open length; close_record() closes it.
-inline std::size_t open_record(wire_writer& w, record_kind kind) noexcept {
+/// Writes a record's header with an open length; close_record() closes it. All of it is `limit` bytes at most.
+inline std::size_t open_record(wire_writer& w, record_kind kind, std::size_t limit = record_bytes_max) noexcept {
   const std::size_t start = w.size();
+  w.limit(limit);
   w.put_u8(static_cast<std::uint8_t>(kind));
   w.put_u32(0);
   return start;
@@ -106,8 +113,8 @@ protected:
 /// For what holds nothing to put back.
 class ignoring_visitor final : public record_visitor {};
 
-/// Passes over a record of the guest's kinds, telling the visitor of calls, references (the target included) and
-/// connections. Also good for a record cut short by a rollback: what was written whole is told.
+/// Passes over a record of the guest's kinds, telling the visitor of calls, references (the target included),
+/// connections and buffers. Also good for a record cut short by a rollback: what was written whole is told.
 bool walk_record(record& r, record_visitor& visitor);
 
 } // namespace Atoll

@@ -140,8 +140,10 @@ public:
     case value::kind::table: expect(*a.if_table(), *b.if_table()); return true;
     case value::kind::reference: return *a.if_reference() == *b.if_reference();
     case value::kind::interpreter: return *a.if_interpreter() == *b.if_interpreter();
+    case value::kind::channel: return *a.if_channel() == *b.if_channel();
     case value::kind::error:
       return a.if_error()->code == b.if_error()->code && a.if_error()->message == b.if_error()->message;
+    case value::kind::buffer: return a.if_buffer()->same(*b.if_buffer());
     }
     return false;
   }
@@ -150,7 +152,8 @@ private:
   using pair = std::pair<value, value>;
 
   bool compare(const table_node& a, const table_node& b) {
-    if (a.items.size() != b.items.size() || a.pairs.size() != b.pairs.size()) return false;
+    if (a.packed_class != b.packed_class || a.items.size() != b.items.size() || a.pairs.size() != b.pairs.size())
+      return false;
     for (std::size_t i = 0; i < a.items.size(); ++i)
       if (!compare(a.items[i], b.items[i])) return false;
     std::size_t next_table_key = 0;
@@ -201,6 +204,8 @@ const char* name_of(value::kind kind) noexcept {
   case value::kind::reference: return "reference";
   case value::kind::interpreter: return "interpreter";
   case value::kind::error: return "error";
+  case value::kind::channel: return "channel";
+  case value::kind::buffer: return "buffer";
   }
   return "unknown";
 }
@@ -225,7 +230,9 @@ public:
     case value::kind::table: print_table(*v.if_table(), depth); break;
     case value::kind::reference: out_ += fmt::format("<{}>", v.if_reference()->describe()); break;
     case value::kind::interpreter: out_ += fmt::format("<interpreter {}>", number(*v.if_interpreter())); break;
+    case value::kind::channel: out_ += fmt::format("<channel {}>", v.if_channel()->number()); break;
     case value::kind::error: out_ += fmt::format("<{}: {}>", name_of(v.if_error()->code), v.if_error()->message); break;
+    case value::kind::buffer: out_ += fmt::format("<{}>", v.if_buffer()->describe()); break;
     }
   }
 
@@ -261,6 +268,7 @@ private:
       out_ += "{...}";
       return;
     }
+    out_ += t.packed_class();
     out_ += '{';
     std::size_t shown = 0;
     for (const value& v : t.items()) {

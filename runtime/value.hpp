@@ -71,7 +71,59 @@ private:
   std::shared_ptr<const reference_holder> holder_;
 };
 
+/// What keeps a channel for a value (channels/channel_value.hpp).
+class channel_holder {
+public:
+  channel_holder() = default;
+  channel_holder(const channel_holder&) = delete;
+  channel_holder& operator=(const channel_holder&) = delete;
+  virtual ~channel_holder() = default;
+
+  virtual channel_number number() const noexcept = 0;
+  /// Numbers are a runtime's own: two runtimes have a channel 1 each.
+  virtual bool same_channel(const channel_holder& other) const noexcept = 0;
+};
+
+/// A channel, of whatever items. Copies name the same channel; the last one lets go.
+class any_channel {
+public:
+  any_channel() = default;
+  explicit any_channel(std::shared_ptr<const channel_holder> holder) noexcept : holder_(std::move(holder)) {}
+
+  explicit operator bool() const noexcept { return holder_ != nullptr; }
+  /// The holder if it is of this kind, else null.
+  template <class Holder>
+  const Holder* as() const noexcept {
+    return dynamic_cast<const Holder*>(holder_.get());
+  }
+  /// 0: none.
+  channel_number number() const noexcept { return holder_ ? holder_->number() : 0; }
+
+  friend bool operator==(const any_channel& a, const any_channel& b) noexcept {
+    if (a.holder_ == b.holder_) return true;
+    return a.holder_ && b.holder_ && a.holder_->same_channel(*b.holder_);
+  }
+
+private:
+  std::shared_ptr<const channel_holder> holder_;
+};
+
+/// A part of shared memory (channels/buffer.hpp knows what it is).
+class buffer_holder {
+public:
+  buffer_holder() = default;
+  buffer_holder(const buffer_holder&) = delete;
+  buffer_holder& operator=(const buffer_holder&) = delete;
+  virtual ~buffer_holder() = default;
+
+  virtual bool same(const buffer_holder& other) const noexcept = 0;
+  /// "buffer 3 of interpreter 2 'w': 64 bytes".
+  virtual std::string describe() const = 0;
+};
+
 /// A handle to a table: an array part and key-value pairs in order of insertion. Copies name the same table.
+/// An object that crossed packed (a Lua class with __pack and __unpack) is here a table that has the class's name, and as
+/// its items what __pack answered; sent on, it is an object of that class again.
 class table {
 public:
   table();
@@ -83,6 +135,10 @@ public:
 
   /// A new table in this one's pool: the two may refer to each other without keeping each other alive.
   table sibling() const;
+
+  /// Whose packed form this is; empty: a plain table.
+  const std::string& packed_class() const noexcept;
+  void set_packed_class(std::string name);
 
   const std::vector<value>& items() const noexcept;
   const std::vector<std::pair<value, value>>& pairs() const noexcept;
@@ -112,7 +168,19 @@ private:
 
 class value {
 public:
-  enum class kind : std::uint8_t { nil, boolean, integer, number, string, table, reference, interpreter, error };
+  enum class kind : std::uint8_t {
+    nil,
+    boolean,
+    integer,
+    number,
+    string,
+    table,
+    reference,
+    interpreter,
+    error,
+    channel,
+    buffer
+  };
 
   value() = default;
   value(std::same_as<bool> auto b) : data_(static_cast<bool>(b)) {}
@@ -129,6 +197,8 @@ public:
   value(Atoll::table t) noexcept : data_(std::move(t)) {}
   value(Atoll::reference r) noexcept : data_(std::move(r)) {}
   value(interpreter_id id) noexcept : data_(id) {}
+  value(any_channel c) noexcept : data_(std::move(c)) {}
+  value(std::shared_ptr<const buffer_holder> b) noexcept : data_(std::move(b)) {}
   value(Atoll::error e) : data_(std::make_shared<const Atoll::error>(std::move(e))) {}
 
   kind type() const noexcept { return static_cast<kind>(data_.index()); }
@@ -142,12 +212,17 @@ public:
   const Atoll::table* if_table() const noexcept { return std::get_if<Atoll::table>(&data_); }
   const Atoll::reference* if_reference() const noexcept { return std::get_if<Atoll::reference>(&data_); }
   const interpreter_id* if_interpreter() const noexcept { return std::get_if<interpreter_id>(&data_); }
+  const any_channel* if_channel() const noexcept { return std::get_if<any_channel>(&data_); }
   const Atoll::error* if_error() const noexcept {
     const auto* e = std::get_if<std::shared_ptr<const Atoll::error>>(&data_);
     return e != nullptr ? e->get() : nullptr;
   }
+  const buffer_holder* if_buffer() const noexcept {
+    const auto* b = std::get_if<std::shared_ptr<const buffer_holder>>(&data_);
+    return b != nullptr ? b->get() : nullptr;
+  }
 
-  /// Structural; kinds differ means unequal (1 is not 1.0), NaN equals NaN, pairs have no order except that tables used
+  /// Structural; kinds and packed classes differ means unequal (1 is not 1.0), NaN equals NaN, pairs have no order except that tables used
   /// as keys are compared in order of appearance. Errors are equal when code and message are.
   friend bool operator==(const value& a, const value& b) { return equal(a, b); }
 
@@ -158,7 +233,7 @@ private:
 
   // In the order of kind.
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Atoll::table, Atoll::reference, interpreter_id,
-               std::shared_ptr<const Atoll::error>>
+               std::shared_ptr<const Atoll::error>, any_channel, std::shared_ptr<const buffer_holder>>
       data_;
 };
 
@@ -172,10 +247,13 @@ struct table_node {
   table_pool* pool = nullptr;
   std::vector<value> items;
   std::vector<std::pair<value, value>> pairs;
+  std::string packed_class;
 };
 
 inline const std::vector<value>& table::items() const noexcept { return node_->items; }
 inline const std::vector<std::pair<value, value>>& table::pairs() const noexcept { return node_->pairs; }
+inline const std::string& table::packed_class() const noexcept { return node_->packed_class; }
+inline void table::set_packed_class(std::string name) { node_->packed_class = std::move(name); }
 inline std::size_t table::size() const noexcept { return node_->items.size() + node_->pairs.size(); }
 
 } // namespace Atoll

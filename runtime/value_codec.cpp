@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace Atoll {
 
@@ -22,13 +24,17 @@ std::string path_step(const value& key) {
 
 result<void> value_encoder::put(const value& v) {
   const bool whole = encode(v, 0);
-  if (out_.failed()) return fail(errc::out_of_memory, "no memory for the message");
+  if (out_.failed()) return tl::unexpected<error>(out_.failure());
   if (whole) return {};
-  return fail(errc::not_shareable, fmt::format("not shareable: {}{}{}", path_, path_.empty() ? "" : ": ", refusal_));
+  std::string_view path = path_;
+  if (path.starts_with(' ')) path.remove_prefix(1);
+  const char* subject = code_ == errc::not_shareable ? "not shareable: " : "";
+  return fail(code_, fmt::format("{}{}{}{}", subject, path, path.empty() ? "" : ": ", refusal_));
 }
 
-bool value_encoder::refuse(const char* why) {
-  refusal_ = why;
+bool value_encoder::refuse(std::string why, errc code) {
+  refusal_ = std::move(why);
+  code_ = code;
   path_.clear();
   return false;
 }
@@ -39,18 +45,22 @@ bool value_encoder::encode(const value& v, int depth) {
   case value::kind::boolean: out_.put_bool(*v.if_bool()); break;
   case value::kind::integer: out_.put_int(*v.if_integer()); break;
   case value::kind::number: out_.put_float(*v.if_number()); break;
-  case value::kind::string:
-    if (v.if_string()->size() > u32_max) return refuse("a string over 4 GiB");
-    out_.put_string(*v.if_string());
-    break;
+  case value::kind::string: out_.put_string(*v.if_string()); break;
   case value::kind::table: return encode_table(*v.if_table(), depth);
   case value::kind::reference:
     if (references_.put(out_, *v.if_reference())) break;
     return refuse("a reference that was released or belongs to another interpreter's code");
   case value::kind::interpreter: out_.put_interpreter(*v.if_interpreter()); break;
+  case value::kind::channel:
+    if (references_.put_channel(out_, *v.if_channel())) break;
+    return refuse("a channel of another runtime, or none");
   case value::kind::error:
     out_.put_tag(wire_tag::error_value);
     out_.put_error(*v.if_error());
+    break;
+  case value::kind::buffer:
+    if (result<void> put = references_.put_buffer(out_, *v.if_buffer()); !put)
+      return refuse(std::move(put.error().message), put.error().code);
     break;
   }
   return !out_.failed();
@@ -59,26 +69,58 @@ bool value_encoder::encode(const value& v, int depth) {
 bool value_encoder::encode_table(const table& t, int depth) {
   const auto [at, fresh] = numbers_.emplace(t.identity(), static_cast<std::uint32_t>(numbers_.size()));
   if (!fresh) {
+    if (leads_through_packed(t)) return refuse("leads back to what contains its packed object");
     out_.put_tag(wire_tag::table_again);
     out_.put_u32(at->second);
     return !out_.failed();
   }
   if (depth >= wire_depth_max) return refuse("tables nested too deep; send flatter data or a reference");
   if (t.items().size() > u32_max || t.pairs().size() > u32_max) return refuse("a table with over 2^32 entries");
+  open_.push_back(t.identity());
+  const bool whole = t.packed_class().empty() ? encode_entries(t, depth + 1) : encode_packed(t, depth + 1);
+  open_.pop_back();
+  return whole;
+}
+
+bool value_encoder::encode_entries(const table& t, int depth) {
   out_.put_tag(wire_tag::table);
   out_.put_u32(static_cast<std::uint32_t>(t.items().size()));
   out_.put_u32(static_cast<std::uint32_t>(t.pairs().size()));
   for (std::size_t i = 0; i < t.items().size(); ++i) {
-    if (encode(t.items()[i], depth + 1)) continue;
-    if (!out_.failed()) path_.insert(0, fmt::format("[{}]", i + 1));
+    if (encode(t.items()[i], depth)) continue;
+    path_.insert(0, fmt::format("[{}]", i + 1));
     return false;
   }
   for (const auto& [key, mapped] : t.pairs()) {
-    if (encode(key, depth + 1) && encode(mapped, depth + 1)) continue;
-    if (!out_.failed()) path_.insert(0, path_step(key));
+    if (!encode(key, depth)) {
+      path_.insert(0, " (a key)");
+      return false;
+    }
+    if (encode(mapped, depth)) continue;
+    path_.insert(0, path_step(key));
     return false;
   }
   return true;
+}
+
+bool value_encoder::encode_packed(const table& t, int depth) {
+  if (!t.pairs().empty()) return refuse("a packed object has items alone, no pairs");
+  const std::size_t outer = std::exchange(open_packed_, open_.size());
+  out_.put_tag(wire_tag::packed);
+  out_.put_text(t.packed_class());
+  out_.put_u32(static_cast<std::uint32_t>(t.items().size()));
+  std::size_t i = 0;
+  while (i < t.items().size() && encode(t.items()[i], depth)) ++i;
+  open_packed_ = outer;
+  if (i == t.items().size()) return true;
+  path_.insert(0, fmt::format(" (value {} of class '{}')", i + 1, t.packed_class()));
+  return false;
+}
+
+/// Its receiver would get at an object before it is whole.
+bool value_encoder::leads_through_packed(const table& again) const {
+  const auto end = open_.begin() + static_cast<std::ptrdiff_t>(open_packed_);
+  return std::find(open_.begin(), end, again.identity()) != end;
 }
 
 // -- decoding ----------------------------------------------------------------------------------------------------------
@@ -91,6 +133,8 @@ public:
   explicit releasing_visitor(reference_codec& references) : references_(references) {}
   void on_reference(const wire_ref& r) override { references_.get(r); }
   void on_connection(std::uint64_t connection) override { references_.refuse_connection(connection); }
+  void on_channel(channel_number channel) override { references_.get_channel(channel); }
+  void on_buffer(const wire_slice& s) override { (void)references_.get_buffer(s); }
 
 private:
   reference_codec& references_;
@@ -100,14 +144,14 @@ private:
 
 result<value> value_decoder::next() {
   value v = decode(0);
-  if (refusal_ == nullptr && !in_.failed()) return v;
-  const char* why = refusal_ != nullptr ? refusal_ : "it ends too early";
+  if (refusal_.empty() && !in_.failed()) return v;
+  if (refusal_.empty()) refusal_ = "it ends too early";
   if (!in_.failed()) {
     releasing_visitor releases(references_);
     walk_values(in_, releases);
   }
   in_.fail();
-  return fail(errc::bad_message, fmt::format("a message that cannot be read: {}", why));
+  return fail(code_, fmt::format("a message that cannot be read: {}", refusal_));
 }
 
 result<std::vector<value>> value_decoder::rest() {
@@ -120,8 +164,10 @@ result<std::vector<value>> value_decoder::rest() {
   return values;
 }
 
-void value_decoder::refuse(const char* why) {
-  if (refusal_ == nullptr) refusal_ = why;
+void value_decoder::refuse(std::string why, errc code) {
+  if (!refusal_.empty()) return;
+  refusal_ = std::move(why);
+  code_ = code;
 }
 
 value value_decoder::decode_string(std::size_t bytes) { return std::string(in_.get_bytes(bytes)); }
@@ -141,6 +187,7 @@ value value_decoder::decode(int depth) {
   case wire_tag::float64: return in_.get_double();
   case wire_tag::string: return decode_string(in_.get_u32());
   case wire_tag::table: return decode_table(depth);
+  case wire_tag::packed: return decode_packed(depth);
   case wire_tag::table_again: return decode_table_again();
   case wire_tag::reference: {
     const wire_ref r = in_.get_reference();
@@ -149,6 +196,12 @@ value value_decoder::decode(int depth) {
     return taken ? value(std::move(taken)) : value();
   }
   case wire_tag::interpreter: return interpreter_id{in_.get_u64()};
+  case wire_tag::channel: {
+    const channel_number number = in_.get_u64();
+    if (in_.failed()) return {};
+    any_channel taken = references_.get_channel(number);
+    return taken ? value(std::move(taken)) : value();
+  }
   case wire_tag::error_value: return in_.get_error();
   case wire_tag::connection: {
     const std::uint64_t connection = in_.get_u64();
@@ -157,10 +210,20 @@ value value_decoder::decode(int depth) {
     refuse("a connection, which C++ values do not carry");
     return {};
   }
+  case wire_tag::buffer: return decode_buffer();
   default: break;
   }
   refuse("a byte that starts no value");
   in_.fail();
+  return {};
+}
+
+value value_decoder::decode_buffer() {
+  const wire_slice s = in_.get_slice();
+  if (in_.failed()) return {};
+  result<value> taken = references_.get_buffer(s);
+  if (taken) return std::move(*taken);
+  refuse(std::move(taken.error().message), taken.error().code);
   return {};
 }
 
@@ -177,20 +240,46 @@ value value_decoder::decode_table(int depth) {
     refuse("a table with more entries than bytes");
     return {};
   }
-  table t = tables_.empty() ? table() : tables_.front().sibling();
-  tables_.push_back(t);
+  table t = new_table();
   for (std::uint32_t i = 0; i < items; ++i) {
     t.append(decode(depth + 1));
-    if (refusal_ != nullptr || in_.failed()) return {};
+    if (!refusal_.empty() || in_.failed()) return {};
   }
   for (std::uint32_t i = 0; i < pairs; ++i) {
     value key = decode(depth + 1);
     if (key.if_number() != nullptr && std::isnan(*key.if_number())) refuse("a key that is not a number");
-    if (refusal_ != nullptr || in_.failed()) return {};
+    if (!refusal_.empty() || in_.failed()) return {};
     value mapped = decode(depth + 1);
-    if (refusal_ != nullptr || in_.failed()) return {};
+    if (!refusal_.empty() || in_.failed()) return {};
     // A key whose object is gone reads as nil; its value goes with it.
     if (!key.is_nil()) t.add_pair(std::move(key), std::move(mapped));
+  }
+  return t;
+}
+
+table value_decoder::new_table() {
+  table t = tables_.empty() ? table() : tables_.front().sibling();
+  tables_.push_back(t);
+  return t;
+}
+
+value value_decoder::decode_packed(int depth) {
+  const std::string_view class_name = in_.get_text();
+  const std::uint32_t n = in_.get_u32();
+  if (in_.failed()) return {};
+  if (depth >= wire_depth_max) {
+    refuse("tables nested too deep");
+    return {};
+  }
+  if (class_name.empty() || n > in_.left()) {
+    refuse("a packed object without a class, or with more values than bytes");
+    return {};
+  }
+  table t = new_table();
+  t.set_packed_class(std::string(class_name));
+  for (std::uint32_t i = 0; i < n; ++i) {
+    t.append(decode(depth + 1));
+    if (!refusal_.empty() || in_.failed()) return {};
   }
   return t;
 }

@@ -23,6 +23,15 @@ public:
   virtual bool put(wire_writer& out, const reference& r) = 0;
   /// Takes what the message carried. An empty reference stands for an object that is gone: it is read as nil.
   virtual reference get(const wire_ref& r) = 0;
+  /// The same for channels. An empty one stands for a number that names none: it is read as nil.
+  virtual bool put_channel(wire_writer& /*out*/, const any_channel&) { return false; }
+  virtual any_channel get_channel(channel_number) { return {}; }
+  /// Writes a buffer with a hold on its block, or says why it cannot cross.
+  virtual result<void> put_buffer(wire_writer&, const buffer_holder&) {
+    return fail(errc::not_shareable, "a buffer, which cannot cross from here");
+  }
+  /// Takes what the message carried, or says why that failed; the hold is given back then.
+  virtual result<value> get_buffer(const wire_slice&) { return fail(errc::bad_message, "a buffer where none may be"); }
   /// A TCP connection moved here, and C++ values have no form for it: close it.
   virtual void refuse_connection(std::uint64_t /*connection*/) {}
 
@@ -46,13 +55,19 @@ public:
 private:
   bool encode(const value& v, int depth);
   bool encode_table(const table& t, int depth);
-  bool refuse(const char* why);
+  bool encode_entries(const table& t, int depth);
+  bool encode_packed(const table& t, int depth);
+  bool leads_through_packed(const table& again) const;
+  bool refuse(std::string why, errc code = errc::not_shareable);
 
   wire_writer& out_;
   reference_codec& references_;
   std::unordered_map<const table_node*, std::uint32_t> numbers_;
-  std::string path_; // grows from the inside out while a refusal unwinds
+  std::vector<const table_node*> open_; // the tables around what is being written
+  std::size_t open_packed_ = 0;         // of them, those up to the innermost packed one
+  std::string path_;                    // grows from the inside out while a refusal unwinds
   std::string refusal_;
+  errc code_ = errc::not_shareable;
 };
 
 class value_decoder {
@@ -60,7 +75,7 @@ public:
   value_decoder(wire_reader in, reference_codec& references) noexcept : in_(in), references_(references) {}
 
   bool at_end() const noexcept { return in_.at_end(); }
-  /// The next value. After bad_message the decoder is at its end.
+  /// The next value; bad_message, or why a buffer could not be taken. After that the decoder is at its end.
   result<value> next();
   /// All values that are left.
   result<std::vector<value>> rest();
@@ -69,13 +84,17 @@ private:
   value decode(int depth);
   value decode_string(std::size_t bytes);
   value decode_table(int depth);
+  value decode_packed(int depth);
+  table new_table();
   value decode_table_again();
-  void refuse(const char* why);
+  value decode_buffer();
+  void refuse(std::string why, errc code = errc::bad_message);
 
   wire_reader in_;
   reference_codec& references_;
   std::vector<table> tables_; // by number
-  const char* refusal_ = nullptr;
+  std::string refusal_;       // empty: none
+  errc code_ = errc::bad_message;
 };
 
 /// A whole argument or result list.

@@ -11,7 +11,12 @@
 namespace Atoll {
 
 enum class end_kind : std::uint8_t { exited, stopped, failed, interrupted, killed, abandoned };
+inline constexpr std::size_t end_kinds = 6;
 const char* name_of(end_kind kind) noexcept;
+/// Of an end's name, as monitors and links are told it.
+inline bool ended_in_order(std::string_view reason) noexcept {
+  return reason == name_of(end_kind::exited) || reason == name_of(end_kind::stopped);
+}
 
 /// An object that others hold, as its owner and they say.
 struct exported_object {

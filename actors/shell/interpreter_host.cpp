@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "actors/shell/interpreter.hpp"
-#include "actors/shell/turn_clock.hpp"
 #include "channels/disposal.hpp"
+#include "runtime/turn_clock.hpp"
 
 namespace Atoll {
 
@@ -35,21 +35,34 @@ send_status interpreter::commit() {
   return sent;
 }
 
+/// Returns to the tables what was taken from them.
+class interpreter::putter final : public record_visitor {
+public:
+  explicit putter(interpreter& self) : self_(self) {}
+  void on_reference(const wire_ref& ref) override {
+    if (ref.id.owner == self_.id_) {
+      self_.exports_.take_back(ref.id, ref.credit);
+    } else {
+      self_.imports_.put_back(ref);
+    }
+  }
+  void on_channel(channel_number channel) override { self_.desk_.space().drop_held(channel); }
+  void on_buffer(const wire_slice& s) override { self_.env_.where().buffers()->give_back(s); }
+  void on_call(call_id call) override { self_.calls_.close(call); }
+
+private:
+  interpreter& self_;
+};
+
 void interpreter::rollback() {
   replying_ = no_request;
-  struct putter final : record_visitor {
-    explicit putter(interpreter& self) : self_(self) {}
-    void on_reference(const wire_ref& ref) override {
-      if (ref.id.owner == self_.id_) {
-        self_.exports_.take_back(ref.id, ref.credit);
-      } else {
-        self_.imports_.put_back(ref);
-      }
-    }
-    void on_call(call_id call) override { self_.calls_.close(call); }
-    interpreter& self_;
-  } put_back(*this);
-  outbox_.rollback(put_back);
+  putter all(*this);
+  outbox_.rollback(all);
+}
+
+void interpreter::put_back(wire_reader values) {
+  putter all(*this);
+  walk_values(values, all);
 }
 
 void interpreter::await_room(interpreter_id receiver, guest_word token) {
@@ -114,8 +127,42 @@ result<interpreter_id> interpreter::spawn(const spawn_options& options, const so
     if (!written) return fail(errc::not_shareable, "an argument of spawn cannot cross");
     return fail(errc::out_of_memory, "no memory for the arguments of spawn");
   }
+  if (children_.size() >= children_kept_) forget_dead_children();
   children_.push_back(*child);
   return child;
+}
+
+void interpreter::forget_dead_children() {
+  std::erase_if(children_, [this](interpreter_id child) { return env_.where().find(child) == nullptr; });
+  children_kept_ = std::max(children_kept_min, children_.size() * 2);
+}
+
+result<guest_word> interpreter::link(interpreter_id target, guest_word token) {
+  if (target == id_) return fail(errc::invalid_argument, "an interpreter is not linked to itself");
+  if (target == host_interpreter || target == net_interpreter)
+    return fail(errc::invalid_argument, "only interpreters can be linked");
+  guest_word before = 0;
+  const auto number = links_.ask(target, token, before);
+  if (!number) return before;
+  outbox_.open(target, record_kind::link).put_u64(*number);
+  const send_status sent = outbox_.commit();
+  if (sent <= send_status::crowded) return before;
+  rollback();
+  (void)links_.cut(target);
+  if (sent == send_status::no_memory) return fail(errc::out_of_memory, "no memory for the link");
+  return fail(errc::interpreter_gone, fmt::format("interpreter {} is gone", Atoll::number(target)));
+}
+
+std::optional<guest_word> interpreter::unlink(interpreter_id target) {
+  const auto was = links_.cut(target);
+  if (!was) return std::nullopt;
+  for (const link_table::asking& a : was->askings) {
+    wire_writer& w = outbox_.open(target, record_kind::unlink);
+    w.put_u64(Atoll::number(a.by));
+    w.put_u64(a.number);
+    commit_word();
+  }
+  return was->token;
 }
 
 void interpreter::monitor(interpreter_id target, guest_word token) {
@@ -179,6 +226,8 @@ std::array<std::uint64_t, interpreter::figure_count> interpreter::count() const 
 void interpreter::share_figures() noexcept {
   const auto now = count();
   for (std::size_t i = 0; i < now.size(); ++i) shared_figures_[i].store(now[i], std::memory_order_relaxed);
+  const bool limited = stop_deadline_.load(std::memory_order_relaxed) != time_point::max();
+  waits_for_clock_.store(limited || !timers_.empty(), std::memory_order_relaxed);
 }
 
 host::figures interpreter::stats() const { return named(count()); }

@@ -11,6 +11,8 @@ namespace {
 constexpr std::size_t unsent_max = 1U << 20U;
 // The broker is told of consumed bytes in steps of this; it reads ahead by more (net_broker.cpp).
 constexpr std::size_t consumed_step = 64U << 10U;
+// What is longer goes in several records: one has a limit (record_bytes_max).
+constexpr std::size_t write_piece = record_bytes_max / 4;
 } // namespace
 
 result<host::listening> interpreter::listen(const std::string& address, guest_word token) {
@@ -84,11 +86,15 @@ bool interpreter::write(std::uint64_t connection, std::string_view bytes) {
     it->second.unsent += bytes.size();
     crowded = it->second.unsent > unsent_max;
   }
-  wire_writer& w = outbox_.open(net_interpreter, record_kind::net_write);
-  w.put_u64(connection);
-  w.put_u8(crowded ? 1 : 0);
-  w.put_bytes(bytes);
-  commit_word();
+  do {
+    const std::string_view piece = bytes.substr(0, write_piece);
+    bytes.remove_prefix(piece.size());
+    wire_writer& w = outbox_.open(net_interpreter, record_kind::net_write);
+    w.put_u64(connection);
+    w.put_u8(crowded && bytes.empty() ? 1 : 0);
+    w.put_bytes(piece);
+    commit_word();
+  } while (!bytes.empty());
   return !crowded;
 }
 

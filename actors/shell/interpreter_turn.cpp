@@ -5,9 +5,9 @@
 #include <memory>
 
 #include "actors/shell/interpreter.hpp"
-#include "actors/shell/turn_clock.hpp"
 #include "channels/disposal.hpp"
 #include "channels/protocol.hpp"
+#include "runtime/turn_clock.hpp"
 
 namespace Atoll {
 
@@ -16,36 +16,46 @@ namespace {
 constexpr std::uint8_t yield_bit = 1;
 constexpr std::uint8_t interrupt_bit = 2;
 constexpr std::uint8_t kill_bit = 4;
+constexpr std::uint8_t abandoned_bit = 8;
+constexpr std::uint8_t where_bit = 16;
 
 } // namespace
 
 void interpreter::set_controls(controls c) noexcept {
-  const int bits = (c.yield ? yield_bit : 0) | (c.interrupt ? interrupt_bit : 0) | (c.kill ? kill_bit : 0);
+  const int bits = (c.yield ? yield_bit : 0) | (c.interrupt ? interrupt_bit : 0) | (c.kill ? kill_bit : 0)
+                   | (c.abandoned ? abandoned_bit : 0) | (c.where ? where_bit : 0);
   controls_.fetch_or(static_cast<std::uint8_t>(bits), std::memory_order_relaxed);
 }
 
 controls interpreter::pending_controls() const noexcept {
   const std::uint8_t bits = controls_.load(std::memory_order_relaxed);
-  return {(bits & yield_bit) != 0, (bits & interrupt_bit) != 0, (bits & kill_bit) != 0};
+  return {(bits & yield_bit) != 0, (bits & interrupt_bit) != 0, (bits & kill_bit) != 0, (bits & where_bit) != 0,
+          (bits & abandoned_bit) != 0};
+}
+
+void interpreter::came_back(std::string_view where) {
+  controls_.fetch_and(static_cast<std::uint8_t>(~where_bit), std::memory_order_relaxed);
+  log(log_level::info, fmt::format("what could not be preempted has returned, to {}", where));
 }
 
 interpreter::turn_result interpreter::turn() {
-  if (finished_) return turn_result::done;
+  if (finished_ || is_abandoned()) return turn_result::done;
   const heap_turn mine(id_);
   box_->turn().begin();
   std::uint64_t start = turn_ticks();
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  if (pending_controls().yield) controls_.fetch_and(static_cast<std::uint8_t>(~yield_bit), std::memory_order_relaxed);
+  if (const controls c = pending_controls(); c.yield || c.where)
+    controls_.fetch_and(static_cast<std::uint8_t>(~(yield_bit | where_bit)), std::memory_order_relaxed);
   env_.turn_begins(*this);
   try {
     for (;;) {
       const bool more = work();
-      if (ending_) finish();
+      if (ending_ && !is_abandoned()) finish();
       const std::uint64_t stop = turn_ticks();
       turn_ticks_ += stop - std::exchange(start, stop);
       share_figures();
       env_.turn_ends();
-      if (finished_) return turn_result::done;
+      if (finished_ || is_abandoned()) return turn_result::done;
       if (more) return turn_result::again;
       if (box_->turn().end()) return turn_result::idle; // from here on another worker may run the next turn
       if (pending_controls().yield) return turn_result::again;
@@ -53,15 +63,23 @@ interpreter::turn_result interpreter::turn() {
     }
   } catch (const std::bad_alloc&) {
     end_for_memory();
-    finish();
+    if (!is_abandoned()) finish();
     env_.turn_ends();
     return turn_result::done;
   }
 }
 
-void interpreter::end_for_memory() {
-  end(end_kind::failed,
-      make_error(errc::out_of_memory, fmt::format("interpreter {}: no memory for its messages", id_text())));
+void interpreter::end_for_memory() noexcept {
+  error why;
+  why.code = errc::out_of_memory;
+  try {
+    why = make_error(errc::out_of_memory, fmt::format("interpreter {}: no memory for its messages", id_text()));
+  } catch (const std::bad_alloc&) {
+    // Then the code says it alone.
+  }
+  end(end_kind::failed, std::move(why));
+  // The exception may have come through the guest's own frames: nothing of it runs any more.
+  set_controls({.kill = true});
 }
 
 bool interpreter::work() {
@@ -69,12 +87,16 @@ bool interpreter::work() {
   const bool noted = note_calls();
   take_envelopes();
   if (noted) calls_behind_ = last_;
+  if (buffers_.has_news()) buffers_.settle();
   bool more = !ending_ && handle_envelopes();
+  if (pending_controls().abandoned) return false; // its thread came back too late: nothing here is to be touched
+  if (!ending_ && desk_.has_ready()) more = resume_ready() || more;
   if (!ending_ && wake_set_ != time_point{}) more = fire_timers() || more;
-  if (!ending_ && guest_ != nullptr) {
+  if (!ending_ && guest_ != nullptr && !pending_controls().kill) {
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
     more = guest_->run_ready() || more;
   }
+  if (pending_controls().abandoned) return false;
   drop_due();
   env_.turn_flushes();
   flush();
@@ -122,7 +144,8 @@ bool interpreter::handle_envelopes() {
     half_handled_ = true;
     const interpreter_id from = first_->from();
     while (!current_.at_end()) {
-      if (budget == 0 || pending_controls().yield) return true;
+      // A kill that came in the middle of guest code which nothing stops: what is left is not delivered any more.
+      if (const controls c = pending_controls(); budget == 0 || c.yield || c.kill) return true;
       --budget;
       record r = next_record(current_);
       handle(r, from);
@@ -145,7 +168,7 @@ bool interpreter::handle_envelopes() {
 // Those that are due. True: the turn shall end before the last of them.
 bool interpreter::run_calls() {
   while (calls_due_ > 0 && !ending_) {
-    if (pending_controls().yield) return true;
+    if (const controls c = pending_controls(); c.yield || c.kill) return true;
     --calls_due_;
     if (!run_call()) calls_due_ = 0;
     drop_due();
@@ -211,6 +234,9 @@ void interpreter::handle(record& r, interpreter_id from) {
     break;
   }
   case record_kind::down: handle_down(in); break;
+  case record_kind::link: links_.asked(from, in.get_u64()); break;
+  case record_kind::unlink: handle_unlink(in, from); break;
+  case record_kind::link_down: handle_link_down(in); break;
   case record_kind::room: room(from); break;
   case record_kind::job: run_job(in); break;
   case record_kind::net_accepted:
@@ -252,6 +278,7 @@ void interpreter::handle_start(wire_reader& in, interpreter_id from) {
   where.chunk = in.get_text();
   guest_ = make_guest_(*this);
   if (guest_ == nullptr) {
+    give_back(in);
     return reply_error(start_request_,
                        make_error(errc::out_of_memory, fmt::format("no memory to start interpreter {} (limit {} bytes)",
                                                                    id_text(), heap_->limit())));
@@ -267,7 +294,11 @@ void interpreter::handle_guest_message(record& r, interpreter_id from) {
   incoming m;
   m.kind = r.kind;
   m.from = from;
-  if (r.kind != record_kind::send) m.request = requests_.open(from, r.body.get_u64());
+  if (r.kind != record_kind::send) {
+    const call_id call = r.body.get_u64();
+    m.request = requests_.open(from, call);
+    m.depth = depth_of(call);
+  }
   m.name = r.body.get_text();
   m.args = r.body;
   running_guest_.store(guest_.get(), std::memory_order_relaxed);
@@ -287,6 +318,7 @@ void interpreter::handle_invoke(wire_reader& in, interpreter_id from) {
   m.name = in.get_text();
   m.args = in;
   if (call != 0) m.request = requests_.open(from, call);
+  m.depth = depth_of(call);
   // The credit comes home before the call; the object stays until drop_due(), and the guest holds it by then.
   const auto object = receive_reference(target);
   if (!object || !object->own) {
@@ -299,24 +331,24 @@ void interpreter::handle_invoke(wire_reader& in, interpreter_id from) {
   guest_->deliver(m);
 }
 
-namespace {
-
 /// What a message carries that must not be lost.
-struct cargo final : record_visitor {
+struct interpreter::cargo final : record_visitor {
   void on_reference(const wire_ref& ref) override { references.push_back(ref); }
   void on_connection(std::uint64_t connection) override { connections.push_back(connection); }
+  void on_channel(channel_number channel) override { channels.push_back(channel); }
+  void on_buffer(const wire_slice& s) override { buffers.push_back(s); }
   void on_call(call_id c) override { call = c; }
   std::vector<wire_ref> references;
   std::vector<std::uint64_t> connections;
+  std::vector<channel_number> channels;
+  std::vector<wire_slice> buffers;
   call_id call = 0;
 };
-
-} // namespace
 
 void interpreter::refuse(record& r, interpreter_id from, const error& why) {
   cargo carried;
   walk_record(r, carried);
-  put_down(carried.references, carried.connections);
+  put_down(carried);
   env_.where().count_dead_letter();
   if (carried.call != 0) answer({from, carried.call}, why);
 }
@@ -324,13 +356,15 @@ void interpreter::refuse(record& r, interpreter_id from, const error& why) {
 void interpreter::give_back(wire_reader values) {
   cargo carried;
   walk_values(values, carried);
-  put_down(carried.references, carried.connections);
+  put_down(carried);
 }
 
-void interpreter::put_down(const std::vector<wire_ref>& references, const std::vector<std::uint64_t>& connections) {
-  for (const wire_ref& ref : references)
+void interpreter::put_down(const cargo& carried) {
+  for (const wire_ref& ref : carried.references)
     if (const auto got = receive_reference(ref); got && !got->own) imports_.drop_use(got->import);
-  for (const std::uint64_t c : connections) close_connection(c);
+  for (const std::uint64_t c : carried.connections) close_connection(c);
+  for (const channel_number c : carried.channels) desk_.space().drop_held(c);
+  for (const wire_slice& s : carried.buffers) env_.where().buffers()->give_back(s);
 }
 
 void interpreter::handle_reply(record& r) {
@@ -372,16 +406,48 @@ void interpreter::handle_decref(wire_reader& in) {
   releases_in_ += exports_.take_back(in, [this] { drop_due(); });
 }
 
-void interpreter::handle_down(wire_reader& in) {
-  const guest_word token = in.get_u64();
+namespace {
+
+/// What put_end() wrote.
+outcome get_end(wire_reader& in, error& failure) {
   outcome o;
   o.what = outcome::kind::down;
   o.down_id = interpreter_id{in.get_u64()};
   o.name = in.get_text();
   o.reason = in.get_text();
-  const error failure = in.get_error();
+  failure = in.get_error();
   o.failure = &failure;
+  return o;
+}
+
+} // namespace
+
+void interpreter::handle_down(wire_reader& in) {
+  const guest_word token = in.get_u64();
+  error failure;
+  const outcome o = get_end(in, failure);
   if (monitors_.erase(token) > 0 && guest_ != nullptr) guest_->resume(token, o);
+}
+
+void interpreter::handle_unlink(wire_reader& in, interpreter_id from) {
+  const interpreter_id by{in.get_u64()};
+  const auto was = links_.was_cut(from, {by, in.get_u64()});
+  if (!was || was->token == 0 || guest_ == nullptr) return;
+  const error none;
+  guest_->resume(was->token, {.what = outcome::kind::down, .failure = &none, .down_id = from, .reason = "unlinked"});
+}
+
+void interpreter::handle_link_down(wire_reader& in) {
+  error failure;
+  const outcome o = get_end(in, failure);
+  const auto was = links_.ended(o.down_id);
+  if (!was) return;
+  if (was->token != 0) {
+    if (guest_ == nullptr) return;
+    running_guest_.store(guest_.get(), std::memory_order_relaxed);
+    return guest_->resume(was->token, o);
+  }
+  if (!ended_in_order(o.reason)) fail_with_partner(o, was->own);
 }
 
 void interpreter::room(interpreter_id from) {
@@ -404,16 +470,31 @@ void interpreter::run_job(wire_reader& in) {
   take_back_open();
 }
 
+// What waited on channels. A turn that was asked to end leaves the rest to the next.
+bool interpreter::resume_ready() {
+  return desk_.take_ready([this] { return !ending_ && !pending_controls().yield && !pending_controls().kill; },
+                          [this](guest_word token) {
+                            if (guest_ == nullptr) return;
+                            running_guest_.store(guest_.get(), std::memory_order_relaxed);
+                            guest_->resume(token, {.what = outcome::kind::channel});
+                            drop_due();
+                          });
+}
+
 bool interpreter::fire_timers() {
   const time_point now = env_.now();
   if (wake_set_ <= now) wake_set_ = {};
   if (stop_deadline_.load(std::memory_order_relaxed) <= now) set_controls({.kill = true});
   // A timer set meanwhile that is due already waits for another turn.
-  for (std::size_t left = timers_.size(); left > 0 && !ending_; --left) {
+  for (std::size_t left = timers_.size(); left > 0 && !ending_ && !pending_controls().kill; --left) {
     const auto token = timers_.take_due(now);
     if (!token) break;
     set_unset_wake(timers_.empty() ? time_point::max() : timers_.earliest());
     if (guest_ == nullptr) continue;
+    if (*token == expiry_token) {
+      expire_calls();
+      continue;
+    }
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
     guest_->resume(*token, {.what = outcome::kind::timer});
     drop_due();
@@ -421,7 +502,34 @@ bool interpreter::fire_timers() {
   return pending_controls().kill;
 }
 
+// All calls have the same limit, so the oldest is the first whose time is up.
+void interpreter::expire_later(call_id call) {
+  const time_point when = env_.now() + bounds_.call_time;
+  while (!expiries_.empty() && !calls_.is_open(expiries_.front().call)) expiries_.pop_front(); // its timer stays
+  if (expiries_.empty() && !expiry_timer_) set_timer(when, expiry_token);
+  expiry_timer_ = true;
+  expiries_.push_back({when, call});
+}
+
+void interpreter::expire_calls() {
+  const error why =
+      make_error(errc::timeout, fmt::format("no answer within {} s, which is the limit for calls of "
+                                            "interpreter {}",
+                                            std::chrono::duration<double>(bounds_.call_time).count(), id_text()));
+  while (!expiries_.empty() && expiries_.front().when <= env_.now() && !ending_) {
+    const auto token = calls_.close(expiries_.front().call);
+    expiries_.pop_front();
+    if (!token) continue; // answered
+    running_guest_.store(guest_.get(), std::memory_order_relaxed);
+    guest_->resume(*token, {.what = outcome::kind::failed, .failure = &why});
+    drop_due();
+  }
+  expiry_timer_ = !expiries_.empty();
+  if (expiry_timer_) set_timer(expiries_.front().when, expiry_token);
+}
+
 void interpreter::schedule_wake() {
+  if (ending_) return; // finish() is next; the clock would keep what is left of the interpreter until then
   set_unset_wake(time_point::max()); // the clock gives a turn for what there is by now
   time_point next = stop_deadline_.load(std::memory_order_relaxed);
   if (timers_.empty() && next == time_point::max()) return;
@@ -440,7 +548,11 @@ void interpreter::drop_due() {
 void interpreter::flush() {
   if (imports_.queued() > 0) flush_protocol();
   schedule_wake();
-  if (!outbox_.empty()) outbox_.flush();
+  if (!outbox_.empty()) {
+    outbox_.flush();
+    if (std::exchange(start_answered_, false)) outbox_.forget();
+  }
+  if (desk_.has_woken()) desk_.flush();
 }
 
 void interpreter::send_word(interpreter_id to, record_kind kind, const object_id& id, std::uint32_t count) {

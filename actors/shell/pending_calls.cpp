@@ -81,7 +81,7 @@ void pending_calls::close() noexcept {
 }
 
 std::size_t pending_calls::refuse_rest() {
-  std::deque<pending_function> rest; // ends behind the lock: what the calls own may take locks itself
+  std::list<pending_function> rest; // ends behind the lock: what the calls own may take locks itself
   const std::scoped_lock lock(mutex_);
   rest.swap(queue_);
   figures_.refused += rest.size();

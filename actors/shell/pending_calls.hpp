@@ -7,7 +7,7 @@
 //             (3) calls start in the order they were accepted in.
 #pragma once
 
-#include <deque>
+#include <list>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -67,7 +67,7 @@ private:
   const inbox_ptr box_;
   const std::size_t limit_;
   mutable std::mutex mutex_;
-  std::deque<pending_function> queue_;                      // under mutex_
+  std::list<pending_function> queue_;                       // under mutex_; not a deque, which takes half a KiB empty
   std::vector<std::shared_ptr<pending_flag::state>> flags_; // under mutex_
   figures figures_;                                         // under mutex_
   bool closed_ = false;                                     // under mutex_

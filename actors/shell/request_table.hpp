@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "runtime/guest.hpp"
@@ -42,16 +43,19 @@ public:
     return entries_[id - 1];
   }
 
-  std::vector<request> close_all() {
-    std::vector<request> all;
-    for (request_id id = 1; id <= entries_.size(); ++id)
-      if (auto r = close(id)) all.push_back(*r);
-    return all;
+  /// At the end: closes the oldest that is open. Nothing is opened after it.
+  std::optional<request> take_open() noexcept {
+    while (first_open_ < entries_.size()) {
+      request& r = entries_[first_open_++];
+      if (r.call != 0) return std::exchange(r, {});
+    }
+    return std::nullopt;
   }
 
 private:
   std::vector<request> entries_; // call 0: free
   std::vector<request_id> free_;
+  std::size_t first_open_ = 0; // take_open(): none before it is
 };
 
 } // namespace Atoll

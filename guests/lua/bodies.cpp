@@ -13,6 +13,8 @@ int body_done(lua_State* L, int status, lua_KContext) {
   task& t = *g.current;
   if (status == LUA_OK || status == LUA_YIELD) {
     g.finished(t, L);
+  } else if (t.leaving) {
+    // The shell answers.
   } else if (t.exiting) {
     lua_settop(L, 1);
     g.finished(t, L);
@@ -20,7 +22,7 @@ int body_done(lua_State* L, int status, lua_KContext) {
     error why = g.capture(L, -1, status);
     if (g.unwinding && g.forced != errc::ok) { // whatever a handler or a __close made of it
       why.code = g.forced;
-      why.message = name_of(g.forced);
+      why.message = g.control_text(g.forced);
     }
     g.failed(t, why);
   }
@@ -87,7 +89,8 @@ void lua_guest::report(const task& t, const error& why) {
   std::string text = fmt::format("{}{}{}{}", verb(t), t.body == task_body::start ? "" : t.label,
                                  t.body == task_body::start ? "" : ": ", why.message);
   if (!why.traceback.empty()) text += "\n" + why.traceback;
-  out.log(log_level::error, text);
+  // A worker that waits for more when the program ends is in order.
+  out.log(why.code == errc::runtime_finalizing ? log_level::info : log_level::error, text);
 }
 
 void lua_guest::run_callback(int function_ref, std::string_view label, lua_CFunction entry, slab_id repeats) {

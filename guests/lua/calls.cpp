@@ -37,9 +37,10 @@ int call_and_wait(lua_State* L, outgoing m) {
   lua_guest& g = lua_guest::of(L);
   g.require_wait(L);
   const std::intptr_t target = g.target_of(m).packed(); // the answer may come when the reference is gone
-  m.call = g.out.open_call(g.begin_wait());
+  m.token = g.begin_wait();
   if (!g.post(L, m)) return g.raise_failure(L);
   g.current->call = m.call;
+  g.current->callee = m.to;
   return g.suspend(L, target, answered);
 }
 
@@ -48,13 +49,15 @@ int call_later(lua_State* L, outgoing m) {
   const slab_id id = push_future(g, L);
   lua_insert(L, 1);
   ++m.first;
-  m.call = g.out.open_call(make_token(token_kind::future, id));
+  m.token = make_token(token_kind::future, id);
   if (!g.post(L, m)) return g.raise_failure(L);
-  g.futures.find(id)->call = m.call;
+  lua_guest::future_state& f = *g.futures.find(id);
+  f.call = m.call;
+  f.callee = m.to;
   return after_post(L, m.to, 1);
 }
 
-int send_only(lua_State* L, const outgoing& m) {
+int send_only(lua_State* L, outgoing m) {
   lua_guest& g = lua_guest::of(L);
   if (!g.post(L, m)) return g.raise_failure(L);
   return after_post(L, m.to, 0);

@@ -27,6 +27,8 @@ public:
 
   /// Finds out how this Lua lays out its functions, and watches them die. False: it has no memory, or is strange.
   bool watch();
+  /// Somebody asked for code objects, which may be told of their end.
+  bool watches() const noexcept { return prototype_bytes_ != 0; }
   /// The function at `index`, which must be one of Lua; watch() was true. Null: no memory. Raises nothing.
   code_object* find(lua_State* L, int index) noexcept;
   /// The guest is closed without its collector: everything dies.

@@ -17,6 +17,7 @@ struct connection_state {
 
   std::uint64_t connection = 0;
   status what = status::fresh; // fresh: not adopted yet, so no events come
+  std::uint64_t moved_at = 0;  // counts lua_guest::moves; one that came back has an entry for each time
   std::string peer;
   std::string bytes;
   std::size_t head = 0;

@@ -210,12 +210,15 @@ int coro_close(lua_State* L) {
   const char* status = status_of(L, co);
   if (status[0] != 'd' && status[0] != 's') return luaL_error(L, "cannot close a %s coroutine", status);
   lua_guest& g = lua_guest::of(L);
+  const std::uint32_t raises = g.control_raises;
   if (reset(g, L, co) == LUA_OK) {
     lua_pushboolean(L, 1);
     return 1;
   }
   lua_pushboolean(L, 0);
   lua_xmove(co, L, 1);
+  if (g.unwinding) lua_guest::arm(L, g.unwinding_count);
+  g.pass_on_control(L, raises);
   return 2;
 }
 
@@ -233,15 +236,13 @@ int coro_isyieldable(lua_State* L) {
 
 } // namespace
 
-/// Raises. Replaces what stands in `coroutine`.
+/// Raises. Replaces what stands in the library, which is on top.
 void open_coroutines(lua_State* L) {
   static const luaL_Reg functions[] = {
       {"create", coro_create}, {"resume", coro_resume}, {"running", coro_running}, {"status", coro_status},
       {"wrap", coro_wrap},     {"yield", coro_yield},   {"close", coro_close},     {"isyieldable", coro_isyieldable},
       {nullptr, nullptr}};
-  lua_getglobal(L, "coroutine");
   luaL_setfuncs(L, functions, 0);
-  lua_pop(L, 1);
 }
 
 } // namespace Atoll

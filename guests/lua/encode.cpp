@@ -4,7 +4,10 @@
 // key out of order ends the array, and what follows goes as pairs. No second look at any entry.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "guests/lua/state.hpp"
+#include "guests/lua/value_path.hpp"
 #include "runtime/references.hpp"
 
 namespace Atoll {
@@ -35,7 +38,7 @@ public:
       return true;
     }
     case LUA_TTABLE: return table(index, depth);
-    case LUA_TUSERDATA: return userdata(index);
+    case LUA_TUSERDATA: return userdata(index, depth);
     case LUA_TFUNCTION: return refuse("is a function; pass atoll.ref(f)");
     case LUA_TTHREAD: return refuse("is a coroutine; pass atoll.ref(co)");
     default: return refuse("is a light userdata, which means nothing elsewhere");
@@ -46,6 +49,8 @@ public:
   errc code() const noexcept { return code_; }
 
 private:
+  static constexpr const char* too_deep = "is nested too deep (200 tables at most)";
+
   bool refuse(const char* reason, errc code = errc::not_shareable) {
     g_.path_.clear();
     reason_ = reason;
@@ -54,23 +59,82 @@ private:
   }
 
   bool table(int index, int depth) {
-    if (lua_checkstack(L_, 6) == 0) return refuse("does not fit: no memory", errc::out_of_memory);
-    if (lua_getmetatable(L_, index)) {
-      const bool is_error = lua_topointer(L_, -1) == g_.metatables[static_cast<int>(kind::error)];
-      const bool by_reference = !is_error && says_ref();
+    if (lua_checkstack(L_, 10) == 0) return refuse("does not fit: no memory", errc::out_of_memory);
+    if (lua_getmetatable(L_, index) != 0) {
+      if (lua_topointer(L_, -1) != g_.metatables[static_cast<int>(kind::error)])
+        return instance(index, depth,
+                        "is a table with a metatable; pass atoll.ref(t), or register its class with atoll.class");
       lua_pop(L_, 1);
-      if (is_error) return error_object(index);
-      return by_reference ? reference(index) : refuse("is a table with a metatable; pass atoll.ref(t)");
+      return error_object(index);
     }
-    const std::uint32_t before = seen_.number(lua_topointer(L_, index));
-    if (before != identity_map::fresh) {
-      w_.put_tag(wire_tag::table_again);
-      w_.put_u32(before);
-      return true;
-    }
-    if (depth >= wire_depth_max) return refuse("is nested too deep (200 tables at most)");
+    if (met_before(index)) return true;
+    if (depth >= wire_depth_max) return refuse(too_deep);
     return entries(index, depth + 1);
   }
+
+  /// Writes the number of a table or packed object that stands in the message already; false: it is new.
+  bool met_before(int index) {
+    const std::uint32_t before = seen_.number(lua_topointer(L_, index));
+    if (before == identity_map::fresh) return false;
+    w_.put_tag(wire_tag::table_again);
+    w_.put_u32(before);
+    return true;
+  }
+
+  /// Something with a metatable, which is on top and is taken off.
+  bool instance(int index, int depth, const char* otherwise) {
+    const int metatable = lua_gettop(L_);
+    bool whole = false;
+    if (says_ref()) {
+      whole = reference(index);
+    } else if (g_.push_packed_class(L_, metatable)) {
+      whole = packed(index, depth);
+    } else {
+      whole = refuse(otherwise);
+    }
+    lua_settop(L_, metatable - 1);
+    return whole;
+  }
+
+  /// An object of the packed class whose name is on top.
+  bool packed(int index, int depth) {
+    if (plain_) return refuse("is an object of a packed class");
+    if (g_.for_newborn)
+      return refuse("is an object of a packed class, and a new interpreter has none; send it in a call");
+    if (!g_.packed_) {
+      g_.must_pack_ = true;
+      return false;
+    }
+    if (met_before(index)) return true;
+    if (depth >= wire_depth_max) return refuse(too_deep);
+    std::size_t length = 0;
+    const char* s = lua_tolstring(L_, -1, &length);
+    const std::string_view name(s, length);
+    lua_rawgeti(L_, LUA_REGISTRYINDEX, g_.packed_ref);
+    lua_pushvalue(L_, index);
+    if (lua_rawget(L_, -2) != LUA_TTABLE) return refuse("came in while a __pack ran: it must not change what is sent");
+    return packed_values(lua_gettop(L_), name, depth + 1);
+  }
+
+  bool packed_values(int record, std::string_view name, int depth) {
+    lua_rawgeti(L_, record, 0);
+    const lua_Integer n = lua_tointeger(L_, -1);
+    w_.put_tag(wire_tag::packed);
+    w_.put_text(name);
+    w_.put_u32(static_cast<std::uint32_t>(n));
+    for (lua_Integer i = 1; i <= n; ++i) {
+      lua_rawgeti(L_, record, i);
+      if (!value(record + 2, depth) || full()) {
+        if (!g_.must_pack_) g_.path_.insert(0, packed_step_text(i, name));
+        return false;
+      }
+      lua_settop(L_, record + 1);
+    }
+    return true;
+  }
+
+  /// Whether the writer has failed; the path is then where that was found.
+  bool full() { return w_.failed() && !refuse(""); }
 
   bool entries(int index, int depth) {
     w_.put_tag(wire_tag::table);
@@ -89,7 +153,7 @@ private:
         if (!value(top + 1, depth)) return refused_key();
       }
       if (!value(top + 2, depth)) return refused_at(top + 1);
-      if (w_.failed()) return refuse("does not fit: no memory", errc::out_of_memory);
+      if (full()) return refused_at(top + 1);
       lua_settop(L_, top + 1);
     }
     w_.patch_u32(counts, items);
@@ -98,34 +162,14 @@ private:
   }
 
   bool refused_key() {
-    g_.path_.insert(0, " (a key)");
+    if (!g_.must_pack_) g_.path_.insert(0, " (a key)");
     return false;
   }
 
-  /// Puts the key at `index` before the path, as Lua would write it.
+  /// Puts the key at `index` before the path.
   bool refused_at(int index) {
-    std::string step;
-    std::size_t n = 0;
-    if (lua_isinteger(L_, index)) {
-      step = fmt::format("[{}]", lua_tointeger(L_, index));
-    } else if (lua_type(L_, index) == LUA_TSTRING) {
-      const char* s = lua_tolstring(L_, index, &n);
-      const std::string_view key(s, n);
-      step = is_name(key) ? fmt::format(".{}", key) : fmt::format("[\"{}\"]", key.substr(0, 40));
-    } else if (lua_type(L_, index) == LUA_TNUMBER) {
-      step = fmt::format("[{}]", lua_tonumber(L_, index));
-    } else {
-      step = fmt::format("[{}]", luaL_typename(L_, index));
-    }
-    g_.path_.insert(0, step);
+    if (!g_.must_pack_) g_.path_.insert(0, key_text(L_, index));
     return false;
-  }
-
-  static bool is_name(std::string_view s) noexcept {
-    if (s.empty() || s.size() > 40 || (s[0] >= '0' && s[0] <= '9')) return false;
-    for (const char c : s)
-      if (!(c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))) return false;
-    return true;
   }
 
   /// Whether the metatable on top says __atoll = "ref".
@@ -139,8 +183,8 @@ private:
     return ref;
   }
 
-  bool userdata(int index) {
-    if (lua_checkstack(L_, 6) == 0) return refuse("does not fit: no memory", errc::out_of_memory);
+  bool userdata(int index, int depth) {
+    if (lua_checkstack(L_, 10) == 0) return refuse("does not fit: no memory", errc::out_of_memory);
     switch (g_.kind_at(L_, index)) {
     case kind::interpreter: w_.put_interpreter(*static_cast<interpreter_id*>(lua_touserdata(L_, index))); return true;
     case kind::proxy: return proxy(index);
@@ -151,6 +195,8 @@ private:
       return ok;
     }
     case kind::connection: return connection(index);
+    case kind::channel: return channel(index);
+    case kind::buffer: return shared(index);
     case kind::future: return refuse("is a future");
     case kind::timer: return refuse("is a timer");
     case kind::monitor: return refuse("is a monitor");
@@ -158,12 +204,8 @@ private:
     case kind::listener: return refuse("is a listener");
     default: break;
     }
-    if (lua_getmetatable(L_, index) != 0) {
-      const bool by_reference = says_ref();
-      lua_pop(L_, 1);
-      if (by_reference) return reference(index);
-    }
-    return refuse("is a userdata; pass atoll.ref(u)");
+    const char* const otherwise = "is a userdata; pass atoll.ref(u)";
+    return lua_getmetatable(L_, index) != 0 ? instance(index, depth, otherwise) : refuse(otherwise);
   }
 
   bool reference(int index) {
@@ -175,7 +217,9 @@ private:
   }
 
   bool proxy(int index);
+  bool channel(int index);
   bool connection(int index);
+  bool shared(int index);
 
   bool error_object(int index) {
     if (plain_) return refuse("is an error object");
@@ -199,6 +243,7 @@ private:
 
 } // namespace Atoll
 
+#include "guests/lua/channels.hpp"
 #include "guests/lua/proxies.hpp"
 
 namespace Atoll {
@@ -214,6 +259,17 @@ bool encoder::proxy(int index) {
   return true;
 }
 
+bool encoder::channel(int index) {
+  if (plain_) return refuse("is a channel");
+  const channel_handle* c = g_.channels.find(static_cast<lua_channel*>(lua_touserdata(L_, index))->id);
+  if (c == nullptr) return refuse("is a channel that was collected"); // in a finalizer that runs after its own
+  channel_space& all = g_.out.channels().space();
+  all.hold(*c);
+  if (w_.put_channel((*c)->id())) return true;
+  all.drop_held((*c)->id());
+  return refuse("does not fit: no memory", errc::out_of_memory);
+}
+
 bool encoder::connection(int index) {
   if (plain_) return refuse("is a connection");
   const slab_id id = *static_cast<slab_id*>(lua_touserdata(L_, index));
@@ -226,9 +282,22 @@ bool encoder::connection(int index) {
   case connection_state::status::closed: return refuse("is a closed connection");
   case connection_state::status::moved: return refuse("is a connection that was passed on already");
   }
+  if (std::find(g_.moving.begin(), g_.moving.end(), id) != g_.moving.end())
+    return refuse("is a connection that is passed on here already");
   g_.moving.push_back(id);
   w_.put_connection(c->connection);
   return true;
+}
+
+bool encoder::shared(int index) {
+  if (plain_) return refuse("is a buffer");
+  if (w_.failed()) return refuse("does not fit: no memory", errc::out_of_memory);
+  const buffer* b = g_.buffers.find(*static_cast<slab_id*>(lua_touserdata(L_, index)));
+  if (b == nullptr) return refuse("is a buffer that was released", errc::reference_released);
+  const result<void> put = b->put(w_);
+  if (put) return true;
+  g_.scratch = fmt::format("is a buffer that cannot cross: {}", put.error().message);
+  return refuse(g_.scratch.c_str(), put.error().code);
 }
 
 namespace {
@@ -251,25 +320,34 @@ private:
 
 } // namespace
 
-bool lua_guest::encode(lua_State* L, int first, wire_writer& w, const char* what) {
+bool lua_guest::encode(lua_State* L, int first, wire_writer& w, const char* what, bool alone) {
   const int top = lua_gettop(L);
+  must_pack_ = false;
   encoder e(*this, L, w, seen_, false);
   for (int i = first; i <= top; ++i) {
     if (e.value(i, 0)) continue;
     lua_settop(L, top);
-    const char* subject = e.code() == errc::not_shareable ? "not shareable: " : "";
-    return fail_with(e.code(), fmt::format("{}{} {}{} {}", subject, what, i - first + 1, path_, e.reason()));
+    if (must_pack_) return false;
+    const std::string subject = alone ? what : fmt::format("{} {}", what, i - first + 1);
+    if (w.failed()) {
+      failure_ = w.failure();
+      return fail_with(failure_.code, fmt::format("{} ({}{})", failure_.message, subject, path_));
+    }
+    return fail_with(e.code(), fmt::format("{}{}{} {}", e.code() == errc::not_shareable ? "not shareable: " : "",
+                                           subject, path_, e.reason()));
   }
-  if (w.failed()) return fail_with(errc::out_of_memory, "no memory for the message");
-  return true;
+  if (!w.failed()) return true;
+  failure_ = w.failure();
+  return fail_with(failure_.code, failure_.message);
 }
 
 bool lua_guest::encode_payload(lua_State* L, int index, std::string& bytes) {
   identity_map seen;
   string_writer w(bytes);
+  w.limit(error_payload_max);
   encoder e(*this, L, w, seen, true);
   const int top = lua_gettop(L);
-  const bool ok = e.value(index, 0);
+  const bool ok = e.value(index, 0) && !w.failed();
   lua_settop(L, top);
   w.done();
   return ok;

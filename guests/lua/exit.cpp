@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "guests/lua/calls.hpp"
+#include "guests/lua/libraries.hpp"
 
 namespace Atoll {
 
@@ -27,8 +28,9 @@ int atoll_exit(lua_State* L) {
     code = static_cast<int>(luaL_optinteger(L, 1, 0));
   }
   g.out.request_exit(code);
-  if (g.current == nullptr) return 0;
-  g.current->exiting = true;
+  // Without a task: a last finalizer ends as well (run_last_finalizers); a __gc goes on.
+  if (g.current == nullptr && (!g.closing || g.finalizers_over)) return 0;
+  if (g.current != nullptr) g.current->exiting = true;
   return g.raise_control(L, errc::runtime_finalizing);
 }
 
@@ -50,7 +52,8 @@ int exit_step(lua_State* L, int status, lua_KContext finalizer);
 /// have the grace of interrupt.cpp, as the time of the whole interpreter is up.
 void handler_ran(lua_State* L, int status, lua_KContext finalizer) {
   lua_guest& g = lua_guest::of(L);
-  const bool exited = std::exchange(g.current->exiting, false);
+  const bool left = std::exchange(g.current->leaving, false);
+  const bool exited = std::exchange(g.current->exiting, false) || left;
   if (exited && g.forced == errc::runtime_finalizing) {
     g.unwinding = false;
     g.forced = errc::ok;
@@ -86,6 +89,12 @@ int exit_entry(lua_State* L) {
 
 } // namespace
 
+bool lua_guest::acts_at_exit() const { return !exit_handlers.empty() || finalizers.next(0).has_value(); }
+
+bool lua_guest::acts_at_close() const {
+  return finalizers.size() > 0 || futures.size() > 0 || may_run_at_close(*this) || codes.watches();
+}
+
 void lua_guest::run_exit_handlers() {
   task* t = dead || closing ? nullptr : new_task(task_body::exit, "exit");
   if (t == nullptr) return out.exited();
@@ -99,10 +108,12 @@ void open_exit(lua_State* L) {
   lua_setfield(L, -2, "at_exit");
   lua_pushcfunction(L, atoll_exit);
   lua_setfield(L, -2, "exit");
-  lua_getglobal(L, "os");
+}
+
+/// Raises. Replaces os.exit; the library is on top.
+void open_os_exit(lua_State* L) {
   lua_pushcfunction(L, atoll_exit);
   lua_setfield(L, -2, "exit");
-  lua_pop(L, 1);
 }
 
 } // namespace Atoll

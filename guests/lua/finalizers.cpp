@@ -8,6 +8,7 @@
 #include <climits>
 
 #include "guests/lua/calls.hpp"
+#include "guests/lua/kinds.hpp"
 
 namespace Atoll {
 
@@ -56,43 +57,17 @@ int make_coroutine(lua_State* L) {
   return 0;
 }
 
-/// Calls the function below the top with the object at the top. Lua lets no hook run in a __gc, so no interrupt would
-/// reach it; in a coroutine of its own they do, and then go on to the code around it. One coroutine serves all: the
-/// collector runs them by the thousand, and frees nothing meanwhile. They do not nest, as Lua collects nothing in a __gc.
+/// Without a coroutine: no interrupt reaches it.
+int call_here(lua_State* L, lua_CFunction entry) {
+  lua_pushcfunction(L, entry);
+  lua_insert(L, -3);
+  lua_call(L, 2, LUA_MULTRET);
+  return LUA_OK;
+}
+
+/// The function below the top with the object at the top.
 void call_collected(lua_guest& g, lua_State* L) {
-  if (g.dying_thread == nullptr) {
-    lua_pushcfunction(L, make_coroutine);
-    if (lua_pcall(L, 0, 0, 0) != LUA_OK) { // no memory: then without
-      lua_pop(L, 1);
-      lua_pushcfunction(L, call_reported);
-      lua_insert(L, -3);
-      lua_call(L, 2, 0);
-      return;
-    }
-  }
-  lua_State* const co = g.dying_thread;
-  lua_pushcfunction(co, call_reported);
-  lua_xmove(L, co, 2);
-  lua_State* const before = g.running.load(std::memory_order_relaxed);
-  const std::uint32_t raises = g.control_raises;
-  if (g.unwinding) lua_guest::arm(co, g.unwinding_count);
-  g.running.store(co, std::memory_order_relaxed);
-  int results = 0;
-  const int status = lua_resume(co, L, 2, &results);
-  g.running.store(before, std::memory_order_relaxed);
-  lua_sethook(co, nullptr, 0, 0);
-  if (status != LUA_OK) { // no memory, before it was called
-    g.finalizer_ran(co, status, "a finalizer");
-    g.dying_thread = nullptr;
-    luaL_unref(L, LUA_REGISTRYINDEX, g.dying_anchor);
-  }
-  if (g.control_raises == raises) return;
-  if (g.current != nullptr) {
-    lua_guest::arm(L, 1);
-  } else if (!g.closing && !g.dead) {
-    g.unwinding = false;
-    g.forced = errc::ok;
-  }
+  if (const int status = g.call_in_gc(L, call_reported); status != LUA_OK) g.finalizer_ran(L, status, "a finalizer");
 }
 
 int collect(lua_State* L) {
@@ -167,6 +142,7 @@ int atoll_finalizer(lua_State* L) {
   auto* handle = static_cast<finalizer_registry::id*>(lua_newuserdatauv(L, sizeof(finalizer_registry::id), 0));
   *handle = 0;
   g.set_kind(L, kind::finalizer);
+  g.need_kind(L, kind::sentinel);
   auto* s = static_cast<sentinel*>(lua_newuserdatauv(L, sizeof(sentinel), 3));
   *s = sentinel{0, at_exit};
   lua_pushvalue(L, 2);
@@ -192,6 +168,46 @@ int atoll_finalizer(lua_State* L) {
 
 } // namespace
 
+// Lua lets no hook run in a __gc, so no interrupt would reach it; in a coroutine of its own they do, and then go on to the
+// code around it. One coroutine serves all: the collector runs them by the thousand, and frees nothing meanwhile. They do
+// not nest, as Lua collects nothing in a __gc; but a program may call one by hand.
+int lua_guest::call_in_gc(lua_State* L, lua_CFunction entry) {
+  if (dying_busy) return call_here(L, entry);
+  if (dying_thread == nullptr) {
+    lua_pushcfunction(L, make_coroutine);
+    if (lua_pcall(L, 0, 0, 0) != LUA_OK) { // no memory: then without
+      lua_pop(L, 1);
+      return call_here(L, entry);
+    }
+  }
+  lua_State* const co = dying_thread;
+  lua_pushcfunction(co, entry);
+  lua_xmove(L, co, 2);
+  lua_State* const before = running.load(std::memory_order_relaxed);
+  const std::uint32_t raises = control_raises;
+  if (unwinding) arm(co, unwinding_count);
+  dying_busy = true;
+  running.store(co, std::memory_order_relaxed);
+  int results = 0;
+  const int status = lua_resume(co, L, 2, &results);
+  running.store(before, std::memory_order_relaxed);
+  dying_busy = false;
+  lua_sethook(co, nullptr, 0, 0);
+  lua_xmove(co, L, status == LUA_OK ? results : 1);
+  if (status != LUA_OK) { // no memory, before it was called
+    dying_thread = nullptr;
+    luaL_unref(L, LUA_REGISTRYINDEX, dying_anchor);
+  }
+  if (control_raises == raises) return status;
+  if (current != nullptr) {
+    arm(L, 1);
+  } else if (!closing && !dead) {
+    unwinding = false;
+    forced = errc::ok;
+  }
+  return status;
+}
+
 bool lua_guest::push_next_finalizer(lua_State* L, int min_priority) {
   while (const auto next = finalizers.next(min_priority)) {
     if (push_call(*this, L, next->number)) {
@@ -208,27 +224,50 @@ bool lua_guest::push_next_finalizer(lua_State* L, int min_priority) {
 void lua_guest::run_last_finalizers() {
   lua_pushcfunction(main, with_traceback);
   const int handler = lua_gettop(main);
-  while (!dead && push_next_finalizer(main, INT_MIN))
-    finalizer_ran(main, lua_pcall(main, 1, 0, handler), "a finalizer");
+  while (!dead && push_next_finalizer(main, INT_MIN)) {
+    int status = lua_pcall(main, 1, 0, handler);
+    if (status != LUA_OK && forced == errc::runtime_finalizing) { // it called atoll.exit
+      unwinding = false;
+      forced = errc::ok;
+      disarm(main);
+      status = LUA_OK;
+    }
+    finalizer_ran(main, status, "a finalizer");
+  }
   finalizers_over = true;
 }
 
 void lua_guest::finalizer_ran(lua_State* L, int status, const char* what) {
   if (status == LUA_OK) return out.count_finalizer(nullptr);
-  const error why = capture(L, -1, status);
+  error why;
+  try {
+    why = capture(L, -1, status);
+  } catch (const std::bad_alloc&) {
+    why.code = errc::out_of_memory;
+  }
   lua_pop(L, 1);
   out.count_finalizer(&why);
-  out.log(log_level::error,
-          std::string("in ") + what + ": " + why.message + (why.traceback.empty() ? "" : "\n" + why.traceback));
+  try {
+    out.log(log_level::error,
+            std::string("in ") + what + ": " + why.message + (why.traceback.empty() ? "" : "\n" + why.traceback));
+  } catch (const std::bad_alloc&) {
+    // It is counted; the others run.
+  }
+}
+
+kind_spec finalizer_kind() noexcept {
+  static const luaL_Reg methods[] = {{"run", run}, {"cancel", cancel}, {nullptr, nullptr}};
+  return {nullptr, methods};
+}
+
+kind_spec sentinel_kind() noexcept {
+  static const luaL_Reg meta[] = {{"__gc", collect}, {nullptr, nullptr}};
+  return {meta, nullptr};
 }
 
 void open_finalizers(lua_State* L) {
-  static const luaL_Reg methods[] = {{"run", run}, {"cancel", cancel}, {nullptr, nullptr}};
-  static const luaL_Reg meta[] = {{"__gc", collect}, {nullptr, nullptr}};
   lua_pushcfunction(L, atoll_finalizer);
   lua_setfield(L, -2, "finalizer");
-  lua_guest::of(L).new_metatable(L, kind::finalizer, nullptr, methods);
-  lua_guest::of(L).new_metatable(L, kind::sentinel, meta, nullptr);
 }
 
 } // namespace Atoll

@@ -1,6 +1,7 @@
 // See futures.hpp. Results are kept in the userdata's first user value: a table with n, or the error value.
 // References in results that nobody takes die with the future.
 #include "guests/lua/futures.hpp"
+#include "guests/lua/kinds.hpp"
 
 #include <fmt/format.h>
 
@@ -55,10 +56,20 @@ int keep_error(lua_State* L) {
   return 0;
 }
 
-/// Calls keep with the arguments pushed (the userdata first) and settles the future by how that went.
+/// Calls keep with the arguments pushed (the userdata first) and settles the future by how that went. The error of one that
+/// failed, of an __unpack or of memory, is the future's.
 void settle(lua_guest& g, lua_State* L, slab_id id, int nargs, status good) {
   const bool kept = lua_pcall(L, nargs, 0, 0) == LUA_OK;
-  if (!kept) lua_pop(L, 1);
+  if (!kept) {
+    push_userdata(g, L, id);
+    lua_insert(L, -2);
+    if (lua_isnil(L, -2)) {
+      lua_pop(L, 1);
+    } else {
+      lua_setiuservalue(L, -2, 1);
+    }
+    lua_pop(L, 1);
+  }
   lua_guest::future_state* f = g.futures.find(id);
   if (f == nullptr) return;
   f->call = 0;
@@ -114,13 +125,22 @@ void settle_future(lua_guest& g, slab_id id, const outcome& what) {
   lua_pushcfunction(L, keep_answer);
   push_userdata(g, L, id);
   if (lua_isnil(L, -1)) return lua_pop(L, 2);
+  g.running.store(L, std::memory_order_relaxed); // an __unpack may run
   settle(g, L, id, 1, status::done);
+  g.running.store(nullptr, std::memory_order_relaxed);
+  g.stop_unwinding(L);
 }
 
-namespace {
+bool future_done(lua_State* L, int index) { return state_at(L, index).what != status::pending; }
 
-/// Pushes the results of the settled future at `index`, or raises its error.
-int push_results(lua_State* L, int index) {
+void await_future(lua_State* L, int index, guest_word token) { state_at(L, index).waiters.push_back(token); }
+
+// Of all waits of the token's task: it waits once at a time.
+void leave_future(lua_State* L, int index, guest_word token) {
+  std::erase_if(state_at(L, index).waiters, [&](guest_word w) { return w >> 32U == token >> 32U; });
+}
+
+int push_future_results(lua_State* L, int index) {
   lua_guest::future_state& f = state_at(L, index);
   f.looked_at = true;
   lua_getiuservalue(L, index, 1);
@@ -137,20 +157,22 @@ int push_results(lua_State* L, int index) {
   return n;
 }
 
+namespace {
+
 int await_done(lua_State* L, int, lua_KContext) {
   lua_guest& g = lua_guest::of(L);
   const bool late = g.current->wake == wake_reason::timer;
   g.end_wait(L);
   if (late && state_at(L, 1).what == status::pending)
     return g.raise(L, errc::timeout, "timeout: the future was not done after %g seconds", lua_tonumber(L, 2));
-  return push_results(L, 1);
+  return push_future_results(L, 1);
 }
 
 int await(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   lua_guest::future_state& f = state_at(L, 1);
   const double limit = luaL_optnumber(L, 2, -1);
-  if (f.what != status::pending) return push_results(L, 1);
+  if (f.what != status::pending) return push_future_results(L, 1);
   g.require_wait(L);
   const guest_word token = g.begin_wait();
   f.waiters.push_back(token);
@@ -273,10 +295,9 @@ int wait_for_any(lua_State* L, int n, lua_KFunction k) {
   const guest_word token = g.begin_wait();
   for (int i = 1; i <= n; ++i) {
     lua_rawgeti(L, 1, i);
-    lua_guest::future_state& f = state_at(L, -1);
-    if (f.what == status::pending) {
-      std::erase_if(f.waiters, [&](guest_word w) { return w >> 32U == token >> 32U; }); // of its earlier waits
-      f.waiters.push_back(token);
+    if (!future_done(L, -1)) {
+      leave_future(L, -1, token); // of its earlier waits
+      await_future(L, -1, token);
     }
     lua_pop(L, 1);
   }
@@ -289,7 +310,7 @@ int all_step(lua_State* L, int resumed, lua_KContext n) {
   for (int i = 1; i <= n; ++i) {
     lua_rawgeti(L, 1, i);
     const lua_guest::future_state& f = state_at(L, -1);
-    if (f.what == status::failed) return push_results(L, lua_gettop(L));
+    if (f.what == status::failed) return push_future_results(L, lua_gettop(L));
     pending = pending || f.what == status::pending;
     lua_pop(L, 1);
   }
@@ -310,7 +331,7 @@ int any_step(lua_State* L, int resumed, lua_KContext n) {
   for (int i = 1; i <= n; ++i) {
     lua_rawgeti(L, 1, i);
     if (state_at(L, -1).what != status::pending) {
-      const int results = push_results(L, lua_gettop(L));
+      const int results = push_future_results(L, lua_gettop(L));
       lua_pushinteger(L, i);
       lua_insert(L, -(results + 1));
       return results + 1;
@@ -342,13 +363,16 @@ int atoll_any(lua_State* L) {
 
 } // namespace
 
-void open_futures(lua_State* L) {
+kind_spec future_kind() noexcept {
   static const luaL_Reg methods[] = {{"await", await}, {"done", done}, {nullptr, nullptr}};
   static const luaL_Reg meta[] = {{"__gc", collect}, {"__tostring", to_string}, {nullptr, nullptr}};
+  return {meta, methods};
+}
+
+void open_futures(lua_State* L) {
   static const luaL_Reg functions[] = {
       {"task", atoll_task}, {"all", atoll_all}, {"any", atoll_any}, {nullptr, nullptr}};
   luaL_setfuncs(L, functions, 0);
-  lua_guest::of(L).new_metatable(L, kind::future, meta, methods);
 }
 
 } // namespace Atoll

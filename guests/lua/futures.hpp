@@ -22,6 +22,12 @@ bool fail_future(lua_guest& g, slab_id id, const error& why);
 void settle_future(lua_guest& g, slab_id id, const outcome& what);
 /// Logs the failures that nobody looked at, before the end.
 void tell_unseen_failures(lua_guest& g);
+/// For select: the future at `index`, whether it is settled, and its waiters' list.
+bool future_done(lua_State* L, int index);
+void await_future(lua_State* L, int index, guest_word token);
+void leave_future(lua_State* L, int index, guest_word token);
+/// Raises. Pushes the results of the settled future at `index`: how many; or raises its error.
+int push_future_results(lua_State* L, int index);
 /// Raises. Starts a task with the function at 1 and its arguments; leaves its future on the stack and answers 1. It runs
 /// once the current task waits or ends.
 int start_task(lua_State* L, const char* label);

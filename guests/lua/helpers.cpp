@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "guests/lua/kinds.hpp"
 #include "guests/lua/state.hpp"
 
 namespace Atoll {
@@ -24,9 +25,36 @@ void* lua_guest::check(lua_State* L, int index, kind k, const char* name) {
   return p;
 }
 
-void lua_guest::new_metatable(lua_State* L, kind k, const luaL_Reg* meta, const luaL_Reg* methods) {
-  static const char* names[kinds] = {"interpreter", "reference", "reference", "connection", "error",   "future",
-                                     "timer",       "monitor",   "finalizer", "finalizer",  "listener"};
+namespace {
+
+kind_spec spec_of(kind k) noexcept {
+  switch (k) {
+  case kind::interpreter: return interpreter_kind();
+  case kind::proxy: return proxy_kind();
+  case kind::local_ref: return local_ref_kind();
+  case kind::connection: return connection_kind();
+  case kind::error: return error_kind();
+  case kind::future: return future_kind();
+  case kind::timer: return timer_kind();
+  case kind::monitor: return monitor_kind();
+  case kind::finalizer: return finalizer_kind();
+  case kind::sentinel: return sentinel_kind();
+  case kind::listener: return listener_kind();
+  case kind::channel: return channel_kind();
+  case kind::buffer: return buffer_kind();
+  case kind::none: break;
+  }
+  return {};
+}
+
+} // namespace
+
+void lua_guest::make_kind(lua_State* L, kind k) {
+  auto [meta, methods] = spec_of(k);
+  luaL_checkstack(L, 6, nullptr);
+  static const char* names[kinds] = {"interpreter", "reference", "reference", "connection", "error",
+                                     "future",      "timer",     "monitor",   "finalizer",  "finalizer",
+                                     "listener",    "channel",   "buffer"};
   lua_newtable(L);
   lua_pushstring(L, names[static_cast<std::size_t>(k)]);
   lua_setfield(L, -2, "__name");
@@ -43,11 +71,13 @@ void lua_guest::new_metatable(lua_State* L, kind k, const luaL_Reg* meta, const 
     lua_setfield(L, at, meta->name);
   }
   lua_pop(L, 1);
-  metatables[static_cast<std::size_t>(k)] = lua_topointer(L, -1);
+  const void* made = lua_topointer(L, -1);
   metatable_refs[static_cast<std::size_t>(k)] = luaL_ref(L, LUA_REGISTRYINDEX);
+  metatables[static_cast<std::size_t>(k)] = made;
 }
 
-void lua_guest::set_kind(lua_State* L, kind k) const {
+void lua_guest::set_kind(lua_State* L, kind k) {
+  need_kind(L, k);
   lua_rawgeti(L, LUA_REGISTRYINDEX, metatable_refs[static_cast<std::size_t>(k)]);
   lua_setmetatable(L, -2);
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "guests/lua/calls.hpp"
+#include "guests/lua/kinds.hpp"
 
 namespace Atoll {
 
@@ -54,14 +55,23 @@ int handle_state(lua_State* L) {
   return 1;
 }
 
+/// Raises when it was refused.
+int controlled(lua_State* L, bool (*control)(lua_guest& g, interpreter_id target)) {
+  lua_guest& g = lua_guest::of(L);
+  return control(g, interpreter_at(L, 1)) ? 0 : g.raise_failure(L);
+}
+
+bool noted(lua_guest& g, result<void> controlled) {
+  if (!controlled) g.failure() = std::move(controlled.error());
+  return controlled.has_value();
+}
+
 int handle_interrupt(lua_State* L) {
-  lua_guest::of(L).out.interrupt(interpreter_at(L, 1));
-  return 0;
+  return controlled(L, [](lua_guest& g, interpreter_id target) { return noted(g, g.out.interrupt(target)); });
 }
 
 int handle_kill(lua_State* L) {
-  lua_guest::of(L).out.kill(interpreter_at(L, 1));
-  return 0;
+  return controlled(L, [](lua_guest& g, interpreter_id target) { return noted(g, g.out.kill(target)); });
 }
 
 // -- stop and stats: records without a text ------------------------------------------------------------------------
@@ -89,11 +99,17 @@ int post_word(lua_State* L, record_kind kind, std::uint64_t milliseconds) {
     return g.raise_failure(L);
   }
   g.current->call = call;
+  g.current->callee = to;
   return g.suspend(L, kind == record_kind::stop, word_answered);
 }
 
 int handle_stop(lua_State* L) {
-  double seconds = luaL_optnumber(L, 2, 5);
+  lua_guest& g = lua_guest::of(L);
+  if (interpreter_at(L, 1) == g.out.id())
+    return g.raise(L, errc::invalid_argument,
+                   "an interpreter cannot wait for its own end: atoll.stop() ends it, atoll.exit() the program");
+  if (lua_isnoneornil(L, 2)) return post_word(L, record_kind::stop, usual_stop_limit);
+  double seconds = luaL_checknumber(L, 2);
   if (!(seconds >= 0)) seconds = 0;
   if (seconds > 1e9) seconds = 1e9;
   return post_word(L, record_kind::stop, static_cast<std::uint64_t>(seconds * 1000));
@@ -172,10 +188,36 @@ void read_source(lua_State* L, source& from) {
   }
 }
 
+/// Fields of the options at index 2, when they are there: seconds, 0 for no limit; whole numbers.
+template <class Duration>
+void seconds_option(lua_State* L, const char* key, std::optional<Duration>& to) {
+  if (lua_getfield(L, 2, key) != LUA_TNIL) {
+    const lua_Number seconds = lua_tonumber(L, -1);
+    if (lua_type(L, -1) != LUA_TNUMBER || !(seconds >= 0 && seconds <= 1e9))
+      luaL_argerror(L, 2, lua_pushfstring(L, "%s must be a number of seconds, or 0 for no limit", key));
+    const auto exact = std::chrono::ceil<Duration>(std::chrono::duration<double>(seconds));
+    to = exact;
+  }
+  lua_pop(L, 1);
+}
+
+template <class Number>
+void count_option(lua_State* L, const char* key, lua_Integer least, std::optional<Number>& to) {
+  if (lua_getfield(L, 2, key) != LUA_TNIL) {
+    const lua_Integer n = lua_tointeger(L, -1);
+    if (!lua_isinteger(L, -1) || n < least || n > 0xFFFFFFFF)
+      luaL_argerror(L, 2, lua_pushfstring(L, "%s must be a whole number from %d", key, static_cast<int>(least)));
+    to = static_cast<Number>(n);
+  }
+  lua_pop(L, 1);
+}
+
 void read_options(lua_State* L, spawn_options& options) {
   options = {};
   if (lua_isnoneornil(L, 2)) return;
-  static const char* const known[] = {"name", "args", "memory", "language", nullptr};
+  static const char* const known[] = {"name",         "args",       "memory",     "language",
+                                      "message_cpu",  "call_time",  "time_slice", "high_water",
+                                      "interpreters", "call_depth", nullptr};
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_guest::check_options(L, 2, known);
   text_option(L, 2, "name", options.name);
@@ -186,6 +228,12 @@ void read_options(lua_State* L, spawn_options& options) {
                 "memory must be a number of bytes");
   options.memory = static_cast<std::size_t>(bytes);
   lua_pop(L, 1);
+  seconds_option(L, "message_cpu", options.message_cpu);
+  seconds_option(L, "call_time", options.call_time);
+  seconds_option(L, "time_slice", options.time_slice);
+  count_option(L, "high_water", 1, options.high_water);
+  count_option(L, "interpreters", 0, options.interpreters);
+  count_option(L, "call_depth", 0, options.call_depth);
 }
 
 /// Puts the arguments from opts.args on the stack, above index 2.
@@ -205,12 +253,14 @@ void push_args(lua_State* L) {
 }
 
 /// The child's id, 0 when it could not be born: failure() says why. Never raises.
-interpreter_id spawn_child(lua_guest& g, lua_State* L, guest_word token) {
+interpreter_id spawn_child(lua_guest& g, lua_State* L, guest_word token, int first, const char* what, bool alone) {
   bool refused = false;
   auto child = g.out.spawn(
       g.spawning.options, g.spawning.from,
       [&](wire_writer& w) {
-        refused = !g.encode(L, 3, w, "args");
+        g.for_newborn = true;
+        refused = !g.encode(L, first, w, what, alone);
+        g.for_newborn = false;
         return !refused;
       },
       token);
@@ -231,11 +281,7 @@ int atoll_spawn(lua_State* L) {
   read_source(L, g.spawning.from);
   read_options(L, g.spawning.options);
   push_args(L);
-  g.require_wait(L);
-  const interpreter_id child = spawn_child(g, L, g.begin_wait());
-  if (child == interpreter_id{}) return g.raise_failure(L);
-  g.push_handle(L, child, g.spawning.options.name);
-  return g.suspend(L, 0, spawned);
+  return spawn_and_wait(L, 3, "args");
 }
 
 int atoll_self(lua_State* L) {
@@ -275,19 +321,60 @@ int atoll_list(lua_State* L) {
   return 1;
 }
 
+// -- supervisors answer these calls (actors/supervision) -------------------------------------------------------------
+
+int call_supervisor(lua_State* L, std::string_view function) {
+  outgoing m;
+  m.to = interpreter_at(L, 1);
+  m.kind = record_kind::call;
+  m.text = function;
+  m.first = 2;
+  return call_and_wait(L, m);
+}
+
+int handle_children(lua_State* L) { return call_supervisor(L, "children"); }
+int handle_start_child(lua_State* L) { return call_supervisor(L, "start_child"); }
+int handle_stop_child(lua_State* L) { return call_supervisor(L, "stop_child"); }
+int handle_restart_child(lua_State* L) { return call_supervisor(L, "restart_child"); }
+int handle_delete_child(lua_State* L) { return call_supervisor(L, "delete_child"); }
+
 } // namespace
 
-void open_interpreters(lua_State* L) {
-  static const luaL_Reg methods[] = {{"call", handle_call}, {"send", handle_send},           {"async", handle_async},
-                                     {"eval", handle_eval}, {"state", handle_state},         {"stats", handle_stats},
-                                     {"stop", handle_stop}, {"interrupt", handle_interrupt}, {"kill", handle_kill},
+int spawn_and_wait(lua_State* L, int first, const char* what, bool alone) {
+  lua_guest& g = lua_guest::of(L);
+  g.require_wait(L);
+  const interpreter_id child = spawn_child(g, L, g.begin_wait(), first, what, alone);
+  if (child == interpreter_id{}) return g.raise_failure(L);
+  g.push_handle(L, child, g.spawning.options.name);
+  g.current->callee = child;
+  return g.suspend(L, 0, spawned);
+}
+
+kind_spec interpreter_kind() noexcept {
+  static const luaL_Reg methods[] = {{"call", handle_call},
+                                     {"send", handle_send},
+                                     {"async", handle_async},
+                                     {"eval", handle_eval},
+                                     {"state", handle_state},
+                                     {"stats", handle_stats},
+                                     {"stop", handle_stop},
+                                     {"interrupt", handle_interrupt},
+                                     {"kill", handle_kill},
+                                     {"children", handle_children},
+                                     {"start_child", handle_start_child},
+                                     {"stop_child", handle_stop_child},
+                                     {"restart_child", handle_restart_child},
+                                     {"delete_child", handle_delete_child},
                                      {nullptr, nullptr}};
   static const luaL_Reg meta[] = {
       {"__index", handle_index}, {"__eq", handle_eq}, {"__tostring", handle_tostring}, {nullptr, nullptr}};
+  return {meta, methods};
+}
+
+void open_interpreters(lua_State* L) {
   static const luaL_Reg functions[] = {
       {"spawn", atoll_spawn}, {"self", atoll_self}, {"find", atoll_find}, {"list", atoll_list}, {nullptr, nullptr}};
   luaL_setfuncs(L, functions, 0);
-  lua_guest::of(L).new_metatable(L, kind::interpreter, meta, methods);
 }
 
 } // namespace Atoll

@@ -1,6 +1,9 @@
 // The atoll table itself, and what of the standard library is replaced. print, io and require are Lua's own.
+#include "guests/lua/buffers.hpp"
 #include "guests/lua/calls.hpp"
+#include "guests/lua/channels.hpp"
 #include "guests/lua/futures.hpp"
+#include "guests/lua/kinds.hpp"
 
 namespace Atoll {
 
@@ -103,28 +106,33 @@ void on_warning(void* where, const char* text, int to_be_continued) {
 
 } // namespace
 
-/// Raises. Makes the module and enters it in package.loaded.
-void open_atoll(lua_State* L) {
-  static const luaL_Reg error_meta[] = {{"__tostring", error_tostring}, {"__concat", error_concat}, {nullptr, nullptr}};
-  lua_guest& g = lua_guest::of(L);
+kind_spec error_kind() noexcept {
+  static const luaL_Reg meta[] = {{"__tostring", error_tostring}, {"__concat", error_concat}, {nullptr, nullptr}};
+  return {meta, nullptr};
+}
+
+void warn_through(lua_guest& g, lua_State* L) { lua_setwarnf(L, on_warning, &g); }
+
+/// Raises. Makes the module, which is left on the stack.
+int open_atoll(lua_State* L) {
   lua_createtable(L, 0, 40);
   open_interpreters(L);
   open_references(L);
   open_futures(L);
   open_timers(L);
   open_monitors(L);
+  open_links(L);
+  open_supervision(L);
+  open_channels(L);
   open_net(L);
+  open_buffers(L);
   open_finalizers(L);
   open_exit(L);
+  open_classes(L);
   open_log(L);
   lua_pushcfunction(L, atoll_stats);
   lua_setfield(L, -2, "stats");
-  g.new_metatable(L, kind::error, error_meta, nullptr);
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  lua_pushvalue(L, -2);
-  lua_setfield(L, -2, "atoll");
-  lua_pop(L, 2);
-  lua_setwarnf(L, on_warning, &g);
+  return 1;
 }
 
 } // namespace Atoll

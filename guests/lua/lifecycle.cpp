@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "guests/lua/calls.hpp"
+#include "guests/lua/channels.hpp"
 #include "guests/lua/futures.hpp"
+#include "guests/lua/libraries.hpp"
 #include "guests/lua/lua_guest.hpp"
 #include "guests/lua/net.hpp"
 
@@ -13,7 +15,7 @@ namespace Atoll {
 void timer_fired(lua_guest& g, slab_id id);
 bool timer_ended(lua_guest& g, slab_id id);
 void monitor_fired(lua_guest& g, slab_id id);
-void open_atoll(lua_State* L);
+void warn_through(lua_guest& g, lua_State* L);
 
 std::unique_ptr<guest> make_lua_guest(host& outside) {
   auto g = std::make_unique<lua_guest>(outside);
@@ -41,58 +43,70 @@ int panic(lua_State* L) {
   return 0; // Lua aborts
 }
 
-int new_anchor(lua_State* L, const char* mode) {
+/// The metatable of weak tables, on the stack.
+int push_weakness(lua_State* L, const char* mode) {
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, mode);
+  lua_setfield(L, -2, "__mode");
+  return lua_gettop(L);
+}
+
+int new_anchor(lua_State* L, int weakness = 0) {
   lua_newtable(L);
-  if (mode != nullptr) {
-    lua_createtable(L, 0, 1);
-    lua_pushstring(L, mode);
-    lua_setfield(L, -2, "__mode");
+  if (weakness != 0) {
+    lua_pushvalue(L, weakness);
     lua_setmetatable(L, -2);
   }
   return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-int open_all(lua_State* L) {
+/// A state without libraries (libraries.hpp). The collector rests until the program's text is compiled (start_entry).
+int make_state(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
-  luaL_openlibs(L);
-  if (const auto seed = g.out.seed()) {
-    lua_getglobal(L, LUA_MATHLIBNAME);
-    lua_getfield(L, -1, "randomseed");
-    lua_pushinteger(L, static_cast<lua_Integer>(*seed));
-    lua_pushinteger(L, static_cast<lua_Integer>(number(g.out.id())));
-    lua_call(L, 2, 0);
-    lua_pop(L, 1);
-  }
-  lua_gc(L, LUA_GCGEN, 0, 0); // as the lua5.4 command does; measured no slower than incremental on our programs
-  g.interface_ref = new_anchor(L, nullptr);
-  g.exported = new_anchor(L, nullptr);
-  g.local_refs = new_anchor(L, "k");
-  g.proxies = new_anchor(L, "v");
-  g.handles = new_anchor(L, "v");
-  g.method_stubs = new_anchor(L, "v");
-  g.futures_ref = new_anchor(L, "v");
-  g.finalizers_ref = new_anchor(L, "k");
-  g.sentinels_ref = new_anchor(L, "v");
+  lua_gc(L, LUA_GCSTOP);
+  open_none(L);
+  const int weak_keys = push_weakness(L, "k");
+  const int weak_values = push_weakness(L, "v");
+  g.interface_ref = new_anchor(L);
+  g.exported = new_anchor(L);
+  g.local_refs = new_anchor(L, weak_keys);
+  g.proxies = new_anchor(L, weak_values);
+  g.handles = new_anchor(L, weak_values);
+  g.method_stubs = new_anchor(L, weak_values);
+  g.channels_ref = new_anchor(L, weak_values);
+  g.futures_ref = new_anchor(L, weak_values);
+  g.finalizers_ref = new_anchor(L, weak_keys);
+  g.sentinels_ref = new_anchor(L, weak_values);
+  g.classes = new_anchor(L);
+  lua_pushboolean(L, 0);
+  g.packed_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushliteral(L, "__atoll");
   g.atoll_key = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushliteral(L, "__name");
   g.name_key = luaL_ref(L, LUA_REGISTRYINDEX);
-  open_protected(L);
-  open_coroutines(L);
-  open_atoll(L);
+  warn_through(g, L);
   return 0;
 }
 
 } // namespace
 
-lua_guest::~lua_guest() { close(); }
+lua_guest::~lua_guest() {
+  try {
+    close();
+  } catch (const std::bad_alloc&) {
+    // Its memory is the heap's, which takes it back.
+  }
+}
 
 bool lua_guest::open() {
+  cpu_limit = static_cast<std::uint64_t>(std::chrono::nanoseconds(out.bounds().message_cpu).count());
+  if (const std::uint32_t depth = out.bounds().call_depth; depth > 0) deepest = depth;
+  random_ = out.seed().value_or(reinterpret_cast<std::uintptr_t>(this)) + number(out.id());
   main = lua_newstate(allocate, &out.memory());
   if (main == nullptr) return false;
   lua_atpanic(main, panic);
   *static_cast<lua_guest**>(lua_getextraspace(main)) = this;
-  lua_pushcfunction(main, open_all);
+  lua_pushcfunction(main, make_state);
   if (lua_pcall(main, 0, 0, 0) == LUA_OK) return true;
   closing = true;
   lua_close(main);
@@ -122,8 +136,38 @@ void set_arg(lua_State* L, const source& from, int first) {
   lua_setglobal(L, "arg");
 }
 
+bool read_file(const std::string& path, std::string& text) {
+  text.clear();
+  std::FILE* f = std::fopen(path.c_str(), "r");
+  if (f == nullptr) return false;
+  char piece[4096];
+  while (const std::size_t n = std::fread(piece, 1, sizeof piece, f)) text.append(piece, n);
+  const bool good = std::ferror(f) == 0;
+  std::fclose(f);
+  return good;
+}
+
+/// As luaL_loadfilex, whose text cannot be looked at: without a mark of UTF-8, and without a first line that begins with #.
+int load_file(lua_State* L, const std::string& path) {
+  std::string& text = lua_guest::of(L).scratch;
+  if (!read_file(path, text)) {
+    open_named(L, "_G");                         // everything: what is said may be wrong by then
+    return luaL_loadfilex(L, path.c_str(), "t"); // it knows what to say
+  }
+  open_named(L, text);
+  std::string_view rest = text;
+  if (rest.substr(0, 3) == "\xEF\xBB\xBF") rest.remove_prefix(3);
+  if (rest.substr(0, 1) == "#") rest.remove_prefix(std::min(rest.find('\n'), rest.size()));
+  lua_pushfstring(L, "@%s", path.c_str());
+  const int status = luaL_loadbufferx(L, rest.data(), rest.size(), lua_tostring(L, -1), "t");
+  lua_remove(L, -2);
+  std::string().swap(text);
+  return status;
+}
+
 int load(lua_State* L, const source& from) {
-  if (from.kind == source_kind::file) return luaL_loadfilex(L, from.text.c_str(), "t");
+  if (from.kind == source_kind::file) return load_file(L, from.text);
+  open_named(L, from.text);
   const char* name = from.chunk.empty() ? from.text.c_str() : from.chunk.c_str();
   return luaL_loadbufferx(L, from.text.data(), from.text.size(), name, "t");
 }
@@ -154,6 +198,8 @@ int start_entry(lua_State* L) {
     load_failed(g, L, status);
     return 0;
   }
+  lua_gc(L, LUA_GCRESTART);
+  lua_gc(L, LUA_GCGEN, 0, 0); // as the lua5.4 command does; measured no slower than incremental on our programs
   g.push_message_values(L);
   if (g.starting->kind == source_kind::file) set_arg(L, *g.starting, 3);
   return g.run_body(L);
@@ -198,6 +244,7 @@ void lua_guest::resume(guest_word token, const outcome& what) {
     case token_kind::monitor: monitor_fired(*this, id); break;
     case token_kind::listener: listener_event(*this, id, what); break;
     case token_kind::connection: connection_event(*this, id, what); break;
+    case token_kind::hook: hook_event(*this, id, what); break;
     }
   }
   wait_outcome = nullptr;
@@ -226,6 +273,36 @@ bool lua_guest::waiting() const {
   return active_ > 0 || timers.size() > 0 || listeners.size() > 0;
 }
 
+namespace {
+
+/// The allocator while a state closes. Up to the end a tick may be needed, for finalizers that never return; but it writes into
+/// the state, so none may come once the block with the state goes: that one is malloc's.
+struct closing_allocator {
+  lua_guest& guest;
+  lua_Alloc before = nullptr;
+  void* memory = nullptr;
+
+  static void* run(void* self, void* p, std::size_t old_bytes, std::size_t new_bytes) {
+    auto& c = *static_cast<closing_allocator*>(self);
+    const auto* const state = reinterpret_cast<const char*>(c.guest.main);
+    if (new_bytes == 0 && p != nullptr && static_cast<const char*>(p) <= state
+        && state < static_cast<const char*>(p) + old_bytes) {
+      c.guest.running.store(nullptr, std::memory_order_relaxed);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+    return c.before(c.memory, p, old_bytes, new_bytes);
+  }
+};
+
+void close_state(lua_guest& g) {
+  closing_allocator closing{g};
+  closing.before = lua_getallocf(g.main, &closing.memory);
+  lua_setallocf(g.main, closing_allocator::run, &closing);
+  lua_close(g.main);
+}
+
+} // namespace
+
 void lua_guest::close() {
   if (main == nullptr) return;
   if (!dead && !closing) tell_unseen_failures(*this);
@@ -244,7 +321,7 @@ void lua_guest::close() {
   if (!dead) {
     running.store(main, std::memory_order_relaxed);
     run_last_finalizers();
-    if (!dead) lua_close(main); // otherwise the heap takes everything back
+    if (!dead) close_state(*this); // otherwise the heap takes everything back
     running.store(nullptr, std::memory_order_relaxed);
   }
   main = nullptr;

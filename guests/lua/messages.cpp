@@ -1,6 +1,7 @@
 // Messages out (post) and in (deliver), and answers.
 #include <fmt/format.h>
 
+#include "guests/lua/libraries.hpp"
 #include "guests/lua/state.hpp"
 #include "runtime/references.hpp"
 
@@ -20,21 +21,76 @@ void write_head(wire_writer& w, const outgoing& m, import_table& imports) {
 } // namespace
 
 void lua_guest::moving_done(bool sent) {
-  for (const slab_id id : moving)
-    if (connection_state* c = connections.find(id); c != nullptr && sent) c->what = connection_state::status::moved;
+  for (const slab_id id : moving) {
+    connection_state* c = connections.find(id);
+    if (c == nullptr || !sent) continue;
+    c->what = connection_state::status::moved;
+    c->moved_at = ++moves;
+  }
   moving.clear();
 }
 
-bool lua_guest::post(lua_State* L, const outgoing& m) {
+void lua_guest::move_back(std::uint64_t connection) {
+  bool here = false; // it had not moved yet
+  connection_state* last = nullptr;
+  connections.for_each([&](slab_id, connection_state& c) {
+    if (c.connection != connection) return;
+    here = here || c.what == connection_state::status::fresh;
+    if (c.what == connection_state::status::moved && (last == nullptr || c.moved_at > last->moved_at)) last = &c;
+  });
+  if (here) return;
+  if (last == nullptr) return out.close_connection(connection);
+  last->what = connection_state::status::fresh;
+}
+
+/// Opens a record and writes the values behind its head; a second time when objects among them had to be packed first.
+/// `target`, if any, stays an import meanwhile, though a __pack release the reference.
+template <class Open>
+bool lua_guest::write_values(lua_State* L, int first, const char* what, import_table::index target, Open open) {
+  if (encode(L, first, open(), what)) [[likely]]
+    return true;
+  give_up_record();
+  if (!must_pack_) return false;
+  if (target != import_table::none) out.imports().add_use(target);
+  bool written = pack(L, first, what);
+  if (written) {
+    written = encode(L, first, open(), what);
+    forget_packed(L);
+    if (!written) give_up_record();
+  }
+  if (target != import_table::none) out.imports().drop_use(target);
+  return written;
+}
+
+void lua_guest::give_up_record() {
+  out.rollback();
+  moving_done(false);
+}
+
+bool lua_guest::post(lua_State* L, outgoing& m) {
   crowded_ = false;
   if (closing) return fail_with(errc::runtime_finalizing, "the interpreter is closing: nothing goes out any more");
-  wire_writer& w = out.open_message(m.to, m.kind);
-  write_head(w, m, out.imports());
-  if (!encode(L, m.first, w, "argument")) {
-    out.rollback();
-    moving_done(false);
-    return false;
-  }
+  const std::uint32_t depth = current != nullptr ? current->depth + 1 : 1;
+  if (depth > deepest && m.token != 0) [[unlikely]]
+    return too_deep(m, depth);
+  const auto open = [&]() -> wire_writer& {
+    if (m.token != 0) m.call = out.open_call_at(m.token, depth);
+    wire_writer& w = out.open_message(m.to, m.kind);
+    write_head(w, m, out.imports());
+    return w;
+  };
+  return write_values(L, m.first, "argument", m.via, open) && commit_to(m);
+}
+
+bool lua_guest::too_deep(const outgoing& m, std::uint32_t depth) {
+  return fail_with(errc::limit_reached,
+                   fmt::format("{} calls, each made by the one before it, wait for each other: {} of {} may make no "
+                               "further one to {} (limit {})",
+                               depth - 1, current->label, name_of_interpreter(out.id()), name_of_interpreter(m.to),
+                               deepest));
+}
+
+bool lua_guest::commit_to(const outgoing& m) {
   const send_status status = out.commit();
   crowded_ = status == send_status::crowded;
   const bool sent = status == send_status::sent || crowded_;
@@ -66,10 +122,8 @@ void lua_guest::name_target(call_target target) {
 }
 
 void lua_guest::reply(lua_State* L, task& t, int first) {
-  wire_writer& w = out.open_reply(t.request);
-  if (!encode(L, first, w, "result")) {
-    out.rollback();
-    moving_done(false);
+  const auto open = [&]() -> wire_writer& { return out.open_reply(t.request); };
+  if (!write_values(L, first, "result", import_table::none, open)) {
     failure_.message += fmt::format(" (returned by {} of {})", t.label, name_of_interpreter(out.id()));
     return out.reply_error(t.request, failure_);
   }
@@ -157,6 +211,7 @@ int eval_entry(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
   const std::string_view code = g.arriving->name;
   lua_pushcfunction(L, lua_guest::with_traceback);
+  open_named(L, code);
   g.scratch.assign("return ").append(code);
   if (luaL_loadbufferx(L, g.scratch.data(), g.scratch.size(), "=eval", "t") != LUA_OK) {
     lua_pop(L, 1);
@@ -216,6 +271,7 @@ void lua_guest::deliver(const incoming& message) {
                                              {}});
   }
   t->request = message.request;
+  t->depth = message.depth;
   arriving = &message;
   lua_pushcfunction(t->thread, entry_of(message.kind));
   if (message.kind == record_kind::invoke) push_exported(t->thread, message.target);

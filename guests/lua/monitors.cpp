@@ -1,11 +1,13 @@
 // atoll.monitor: a function that is told once when an interpreter, or the owner of a reference, ends.
 #include "guests/lua/calls.hpp"
+#include "guests/lua/kinds.hpp"
 #include "guests/lua/proxies.hpp"
 
 namespace Atoll {
 
 namespace {
 
+/// The interpreter, or the owner of the reference.
 interpreter_id monitored(lua_State* L, int index) {
   lua_guest& g = lua_guest::of(L);
   switch (g.kind_at(L, index)) {
@@ -24,11 +26,9 @@ int atoll_monitor(lua_State* L) {
   auto* id = static_cast<slab_id*>(lua_newuserdatauv(L, sizeof(slab_id), 0));
   *id = 0;
   g.set_kind(L, kind::monitor);
-  lua_pushvalue(L, 2);
-  const int function = luaL_ref(L, LUA_REGISTRYINDEX);
-  *id = g.monitors.add();
-  *g.monitors.find(*id) = {function, target};
-  g.out.monitor(target, make_token(token_kind::monitor, *id));
+  const guest_word token = add_monitor(L, target, 2);
+  *id = id_of(token);
+  g.out.monitor(target, token);
   return 1;
 }
 
@@ -38,8 +38,7 @@ int cancel(lua_State* L) {
   lua_guest::monitor_state* m = g.monitors.find(id);
   if (m != nullptr) {
     g.out.demonitor(m->target, make_token(token_kind::monitor, id));
-    luaL_unref(L, LUA_REGISTRYINDEX, m->function);
-    g.monitors.remove(id);
+    forget_monitor(g, id);
   }
   lua_pushboolean(L, m != nullptr);
   return 1;
@@ -70,20 +69,40 @@ int down_entry(lua_State* L) {
 
 } // namespace
 
-void monitor_fired(lua_guest& g, slab_id id) {
-  lua_guest::monitor_state* m = g.monitors.find(id);
+guest_word add_monitor(lua_State* L, interpreter_id target, int index) {
+  lua_guest& g = lua_guest::of(L);
+  lua_pushvalue(L, index);
+  const int function = luaL_ref(L, LUA_REGISTRYINDEX);
+  const slab_id id = g.monitors.add();
+  *g.monitors.find(id) = {function, target};
+  return make_token(token_kind::monitor, id);
+}
+
+void forget_monitor(lua_guest& g, slab_id id) {
+  const lua_guest::monitor_state* m = g.monitors.find(id);
   if (m == nullptr) return;
+  luaL_unref(g.main, LUA_REGISTRYINDEX, m->function);
+  g.monitors.remove(id);
+}
+
+void monitor_fired(lua_guest& g, slab_id id) {
+  const lua_guest::monitor_state* m = g.monitors.find(id);
+  if (m == nullptr) return;
+  if (g.wait_outcome->reason == "unlinked") return forget_monitor(g, id); // of a link that the other side cut
   const int function = m->function;
   g.monitors.remove(id);
   g.run_callback(function, "a monitor", down_entry);
   luaL_unref(g.main, LUA_REGISTRYINDEX, function);
 }
 
-void open_monitors(lua_State* L) {
+kind_spec monitor_kind() noexcept {
   static const luaL_Reg methods[] = {{"cancel", cancel}, {nullptr, nullptr}};
+  return {nullptr, methods};
+}
+
+void open_monitors(lua_State* L) {
   lua_pushcfunction(L, atoll_monitor);
   lua_setfield(L, -2, "monitor");
-  lua_guest::of(L).new_metatable(L, kind::monitor, nullptr, methods);
 }
 
 } // namespace Atoll

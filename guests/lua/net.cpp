@@ -2,6 +2,7 @@
 #include "guests/lua/net.hpp"
 
 #include "guests/lua/calls.hpp"
+#include "guests/lua/kinds.hpp"
 
 namespace Atoll {
 
@@ -253,11 +254,13 @@ void listener_event(lua_guest& g, slab_id id, const outcome& what) {
   g.run_callback(l->function, "a connection's handler", accepted_entry);
 }
 
-void open_net(lua_State* L) {
-  static const luaL_Reg functions[] = {{"listen", net_listen}, {"connect", net_connect}, {nullptr, nullptr}};
-  static const luaL_Reg listener_methods[] = {{"close", listener_close}, {nullptr, nullptr}};
-  static const luaL_Reg listener_meta[] = {
-      {"__index", listener_index}, {"__close", listener_close}, {nullptr, nullptr}};
+kind_spec listener_kind() noexcept {
+  static const luaL_Reg methods[] = {{"close", listener_close}, {nullptr, nullptr}};
+  static const luaL_Reg meta[] = {{"__index", listener_index}, {"__close", listener_close}, {nullptr, nullptr}};
+  return {meta, methods};
+}
+
+kind_spec connection_kind() noexcept {
   static const luaL_Reg methods[] = {
       {"read", conn_read}, {"write", conn_write}, {"close", conn_close}, {nullptr, nullptr}};
   static const luaL_Reg meta[] = {{"__index", conn_index},
@@ -265,11 +268,13 @@ void open_net(lua_State* L) {
                                   {"__close", conn_close},
                                   {"__tostring", conn_tostring},
                                   {nullptr, nullptr}};
-  lua_newtable(L);
-  luaL_setfuncs(L, functions, 0);
+  return {meta, methods};
+}
+
+void open_net(lua_State* L) {
+  static const luaL_Reg functions[] = {{"listen", net_listen}, {"connect", net_connect}, {nullptr, nullptr}};
+  luaL_newlib(L, functions);
   lua_setfield(L, -2, "net");
-  lua_guest::of(L).new_metatable(L, kind::listener, listener_meta, listener_methods);
-  lua_guest::of(L).new_metatable(L, kind::connection, meta, methods);
 }
 
 } // namespace Atoll

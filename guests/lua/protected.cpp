@@ -39,12 +39,32 @@ int guest_xpcall(lua_State* L) {
   return finish(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, ctx, finish), ctx);
 }
 
+int keep_error(lua_State*) { return 1; }
+
+// How far out a handler is looked for: Lua finds a level by counting from the top.
+constexpr int levels_max = 5000;
+
 } // namespace
 
-/// Raises. Replaces the globals.
+/// A control error passes every xpcall on its way, so none is asked for a better message: an error that a hook raises is
+/// handled where no hook runs, and an endless handler could not be stopped. They stand in their xpcall's second slot.
+void drop_handlers(lua_State* L) {
+  if (lua_checkstack(L, 2) == 0) return;
+  lua_Debug ar;
+  for (int level = 0; level < levels_max && lua_getstack(L, level, &ar) != 0; ++level) {
+    lua_getinfo(L, "f", &ar);
+    if (lua_tocfunction(L, -1) == guest_xpcall) {
+      lua_pushcfunction(L, keep_error);
+      if (lua_setlocal(L, &ar, 2) == nullptr) lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+/// Raises. Replaces the globals; their table is on top.
 void open_protected(lua_State* L) {
-  lua_register(L, "pcall", guest_pcall);
-  lua_register(L, "xpcall", guest_xpcall);
+  static const luaL_Reg functions[] = {{"pcall", guest_pcall}, {"xpcall", guest_xpcall}, {nullptr, nullptr}};
+  luaL_setfuncs(L, functions, 0);
 }
 
 } // namespace Atoll

@@ -133,6 +133,7 @@ void lua_guest::push_reference(lua_State* L, const wire_ref& ref) {
   } else {
     lua_pop(L, 1);
     reading.use = i;
+    need_kind(L, kind::proxy);
     auto* p = static_cast<proxy*>(lua_newuserdatauv(L, sizeof(proxy), 0));
     *p = proxy{i, true, ref.type, ref.id};
     reading.use = import_table::none;

@@ -3,6 +3,7 @@
 
 #include "guests/lua/calls.hpp"
 #include "guests/lua/futures.hpp"
+#include "guests/lua/kinds.hpp"
 #include "guests/lua/proxies.hpp"
 
 namespace Atoll {
@@ -235,19 +236,25 @@ int atoll_owner(lua_State* L) {
 
 } // namespace
 
-void open_references(lua_State* L) {
-  static const luaL_Reg functions[] = {{"ref", atoll_ref},       {"get", atoll_get},     {"set", atoll_set},
-                                       {"async", atoll_async},   {"send", atoll_send},   {"release", ref_release},
-                                       {"is_ref", atoll_is_ref}, {"owner", atoll_owner}, {nullptr, nullptr}};
+kind_spec proxy_kind() noexcept {
   static const luaL_Reg meta[] = {{"__index", ref_index},       {"__newindex", ref_newindex},
                                   {"__call", ref_call},         {"__gc", ref_release},
                                   {"__close", ref_release},     {"__eq", ref_eq},
                                   {"__tostring", ref_tostring}, {nullptr, nullptr}};
-  static const luaL_Reg local_meta[] = {{"__index", ref_index},   {"__newindex", ref_newindex}, {"__call", ref_call},
-                                        {"__close", ref_release}, {"__tostring", ref_tostring}, {nullptr, nullptr}};
+  return {meta, nullptr};
+}
+
+kind_spec local_ref_kind() noexcept {
+  static const luaL_Reg meta[] = {{"__index", ref_index},   {"__newindex", ref_newindex}, {"__call", ref_call},
+                                  {"__close", ref_release}, {"__tostring", ref_tostring}, {nullptr, nullptr}};
+  return {meta, nullptr};
+}
+
+void open_references(lua_State* L) {
+  static const luaL_Reg functions[] = {{"ref", atoll_ref},       {"get", atoll_get},     {"set", atoll_set},
+                                       {"async", atoll_async},   {"send", atoll_send},   {"release", ref_release},
+                                       {"is_ref", atoll_is_ref}, {"owner", atoll_owner}, {nullptr, nullptr}};
   luaL_setfuncs(L, functions, 0);
-  lua_guest::of(L).new_metatable(L, kind::proxy, meta, nullptr);
-  lua_guest::of(L).new_metatable(L, kind::local_ref, local_meta, nullptr);
 }
 
 } // namespace Atoll

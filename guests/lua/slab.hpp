@@ -6,15 +6,16 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "runtime/ids.hpp"
 
 namespace Atoll {
 
 /// What a token given to the host names.
-enum class token_kind : std::uint8_t { task = 1, future, timer, monitor, listener, connection };
+enum class token_kind : std::uint8_t { task = 1, future, timer, monitor, listener, connection, hook };
 
 using slab_id = std::uint64_t; // index (24 bits) << 32 | generation
 
@@ -30,12 +31,12 @@ public:
   slab_id add() {
     std::uint32_t index = free_;
     if (index == none) {
-      index = static_cast<std::uint32_t>(entries_.size());
-      entries_.emplace_back();
+      if (made_ == pages_.size() * page_size) pages_.push_back(std::make_unique<entry[]>(page_size));
+      index = made_++;
     } else {
-      free_ = entries_[index].next_free;
+      free_ = at(index).next_free;
     }
-    entry& e = entries_[index];
+    entry& e = at(index);
     e.used = true;
     ++size_;
     return static_cast<slab_id>(index) << 32U | e.generation;
@@ -43,14 +44,14 @@ public:
 
   T* find(slab_id id) noexcept {
     const std::size_t index = id >> 32U;
-    if (id == 0 || index >= entries_.size()) return nullptr;
-    entry& e = entries_[index];
+    if (id == 0 || index >= made_) return nullptr;
+    entry& e = at(index);
     return e.used && e.generation == static_cast<std::uint32_t>(id) ? &e.value : nullptr;
   }
 
   void remove(slab_id id) noexcept {
     if (find(id) == nullptr) return;
-    entry& e = entries_[id >> 32U];
+    entry& e = at(id >> 32U);
     e.value = T{};
     e.used = false;
     if (++e.generation == 0) e.generation = 1;
@@ -64,8 +65,8 @@ public:
   /// Calls f(id, value) for every entry; f must not add or remove.
   template <class F>
   void for_each(F&& f) {
-    for (std::size_t i = 0; i < entries_.size(); ++i)
-      if (entries_[i].used) f(static_cast<slab_id>(i) << 32U | entries_[i].generation, entries_[i].value);
+    for (std::size_t i = 0; i < made_; ++i)
+      if (entry& e = at(i); e.used) f(static_cast<slab_id>(i) << 32U | e.generation, e.value);
   }
 
 private:
@@ -77,7 +78,12 @@ private:
     bool used = false;
   };
 
-  std::deque<entry> entries_;
+  entry& at(std::size_t index) noexcept { return pages_[index / page_size][index % page_size]; }
+
+  // Pages, as most guests have none: a deque would take half a KiB before its first entry.
+  static constexpr std::size_t page_size = 8;
+  std::vector<std::unique_ptr<entry[]>> pages_;
+  std::uint32_t made_ = 0; // entries in use, and free ones
   std::uint32_t free_ = none;
   std::size_t size_ = 0;
 };

@@ -19,6 +19,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "channels/buffer.hpp"
+#include "channels/channel_desk.hpp"
 #include "guests/lua/code_table.hpp"
 #include "guests/lua/connections.hpp"
 #include "guests/lua/coverage.hpp"
@@ -44,6 +46,8 @@ enum class kind : std::uint8_t {
   finalizer,
   sentinel,
   listener,
+  channel,
+  buffer,
   none
 };
 inline constexpr std::size_t kinds = static_cast<std::size_t>(kind::none);
@@ -51,16 +55,21 @@ inline constexpr std::size_t kinds = static_cast<std::size_t>(kind::none);
 /// Why lua_resume came back with LUA_YIELD; a coroutine's own yield leaves it at none.
 enum class suspension : std::uint8_t { none, wait, preempted };
 
+struct value_step;
+
 /// A message on its way out, but for its values, which are on the stack from `first` to the top.
 struct outgoing {
   interpreter_id to{};
   record_kind kind{};
-  call_id call = 0;      // call, eval, invoke
+  guest_word token = 0;  // call, eval, invoke: who hears of the answer; 0: nobody
+  call_id call = 0;      // post() opens it
   std::string_view text; // function, code, method
   int first = 0;
   invoke_op op{};                               // invoke
   import_table::index via = import_table::none; // invoke
 };
+
+class encoder;
 
 class lua_guest final : public guest {
 public:
@@ -84,12 +93,16 @@ public:
   std::string describe(guest_word object) override; // proxies.cpp
   bool waiting() const override;
   std::size_t tasks() const override { return active_; }
-  void run_exit_handlers() override;  // exit.cpp
-  void interrupt(errc code) override; // interrupt.cpp
+  std::vector<task_wait> waits() override; // waits.cpp
+  void run_exit_handlers() override;       // exit.cpp
+  bool acts_at_exit() const override;      // exit.cpp
+  bool acts_at_close() const override;     // exit.cpp
+  void interrupt(errc code) override;      // interrupt.cpp
   void drop_imports() override { imports_over = true; }
   void close() override;
-  void tick() noexcept override;   // interrupt.cpp
-  void sample() noexcept override; // interrupt.cpp
+  void tick() noexcept override;            // interrupt.cpp
+  void sample() noexcept override;          // interrupt.cpp
+  activity doing() const noexcept override; // function_names.cpp
 
   // -- tasks: tasks.cpp -------------------------------------------------------------------------------------------
   /// A task ready to be run, its coroutine empty; null when memory is out.
@@ -127,25 +140,45 @@ public:
   void run_callback(int function_ref, std::string_view label, lua_CFunction entry, slab_id repeats = 0);
 
   // -- values: encode.cpp, decode.cpp -----------------------------------------------------------------------------
-  /// Values at first..top of L's stack; false: refused, failure() says why, and nothing was raised.
-  bool encode(lua_State* L, int first, wire_writer& w, const char* what);
+  /// Values at first..top of L's stack; false: refused, failure() says why, and nothing was raised. `what` is what they are
+  /// called, with a number unless it stands alone.
+  bool encode(lua_State* L, int first, wire_writer& w, const char* what, bool alone = false);
   /// An encoding without references and connections into `bytes`.
   bool encode_payload(lua_State* L, int index, std::string& bytes);
   /// Raises. Pushes the values of the message under way (reading) and answers how many.
   int push_message_values(lua_State* L);
   /// Raises. The same for bytes without references.
   int push_plain_values(lua_State* L, std::string_view bytes);
-  void begin_reading(wire_reader values) noexcept;
+  void begin_reading(wire_reader values);
   /// Returns the credit of what was not decoded, at the end of each entry point that began reading.
   void end_reading();
 
+  // -- packed classes: classes.cpp --------------------------------------------------------------------------------
+  /// Calls __pack of every object of a packed class in the values, for the encode() that follows at once; false: one
+  /// failed, failure() says why. Runs guest code, so no message may be open; never raises.
+  bool pack(lua_State* L, int first, const char* what, bool alone = false);
+  /// The encode() before gave up because of such an object.
+  bool must_pack() const noexcept { return must_pack_; }
+  /// Behind that encode().
+  void forget_packed(lua_State* L);
+  /// Pushes the name of the packed class whose metatable is at this index; false: it is none, nothing was pushed.
+  bool push_packed_class(lua_State* L, int metatable) const;
+  /// Raises. lua_call for __pack and __unpack: their errors name the class and the value.
+  void call_of_class(lua_State* L, int nargs, int nresults, const value_step& where, const char* what,
+                     std::string_view class_name);
+
+  int unpacking = 0;        // calls of __unpack under way: the message under way is not to be replaced by another
+  bool for_newborn = false; // encode() for an interpreter that has registered no class yet
+
   // -- messages: messages.cpp -------------------------------------------------------------------------------------
-  /// Sends; false: not sent, failure() says why. crowded() tells whether to wait for room.
-  bool post(lua_State* L, const outgoing& m);
+  /// Sends; false: not sent, failure() says why. crowded() tells whether to wait for room. Never raises.
+  bool post(lua_State* L, outgoing& m);
   bool crowded() const noexcept { return crowded_; }
   void reply(lua_State* L, task& t, int first);
   /// Connections that stand in the message just written belong to its receiver once it is sent.
   void moving_done(bool sent);
+  /// It was in something that was not sent after all: it is fresh again, or closed when nobody has it any more.
+  void move_back(std::uint64_t connection);
 
   // -- references: proxies.cpp ------------------------------------------------------------------------------------
   /// The export slot of an object of this interpreter's own, entered if need be; nothing: out of memory. The caller
@@ -207,6 +240,28 @@ public:
   bool unwinding = false;  // the hook stays armed on every coroutine that runs,
   int unwinding_count = 1; // with this count
   errc forced = errc::ok;  // raised by the hook whatever the host's controls say
+  int unwinding_ticks = 0; // how many have been since it began, or since an error was last raised
+  // As the host's limits have it, at hand.
+  std::uint32_t deepest = ~std::uint32_t{0}; // how many calls may wait for each other
+  std::uint64_t cpu_limit = 0;               // nanoseconds for a task; 0: none
+  std::uint64_t cpu_from = 0;                // the thread's clock when the stretch that runs began, if there is a limit
+  /// Nanoseconds the calling thread has computed.
+  static std::uint64_t thread_cpu() noexcept;
+  /// The task that runs, which is to be ended for it.
+  bool over_cpu_limit() const noexcept;
+  /// What an error that raise_control() raises says.
+  std::string control_text(errc code) const;
+  /// Raises an error on, if a control error was raised since `raises` were counted and something caught it.
+  void pass_on_control(lua_State* L, std::uint32_t raises) {
+    if (control_raises != raises) lua_error(L);
+  }
+  /// For a __gc: calls `entry`, which raises nothing, with the two values on top of L, where hooks work; a control error
+  /// that was raised in it goes on to the code around. Its results, or an error for want of memory, are on top then. The
+  /// status. finalizers.cpp
+  int call_in_gc(lua_State* L, lua_CFunction entry);
+  const void* plain_metatable = nullptr; // the last one that setmetatable() found to have no __gc
+  /// What ran on L and was interrupted has ended.
+  void stop_unwinding(lua_State* L) noexcept;
   static void arm(lua_State* L, int count) noexcept;
   static void disarm(lua_State* L) noexcept;
 
@@ -223,10 +278,13 @@ public:
   kind kind_at(lua_State* L, int index) const noexcept;
   /// The userdata at `index`; raises when it is not of this kind.
   void* check(lua_State* L, int index, kind k, const char* name);
-  /// Raises. Enters the metatable of a kind, with methods as its __index (or upvalue of __index, if meta has one).
-  void new_metatable(lua_State* L, kind k, const luaL_Reg* meta, const luaL_Reg* methods);
-  /// Sets the metatable of what is on top.
-  void set_kind(lua_State* L, kind k) const;
+  /// Raises. Makes the metatable of a kind (kinds.hpp), if there is none yet.
+  void need_kind(lua_State* L, kind k) {
+    if (metatables[static_cast<std::size_t>(k)] == nullptr) [[unlikely]]
+      make_kind(L, k);
+  }
+  /// Raises. Sets the metatable of what is on top; nothing is raised after need_kind().
+  void set_kind(lua_State* L, kind k);
   time_point later(double seconds) const noexcept;
   /// As messages name it: interpreter 2 'bank'.
   std::string name_of_interpreter(interpreter_id id) const;
@@ -247,8 +305,10 @@ public:
   bool dead = false;   // killed
   int chunk_state = 0; // 0 not started, 1 running, 2 returned, 3 failed
 
-  // Registry slots, filled by open().
-  const void* metatables[kinds] = {};
+  std::uint32_t libraries = 0; // that are open: libraries.cpp
+
+  // Registry slots, filled by open(), but for the metatables.
+  const void* metatables[kinds] = {}; // null: not made yet
   int metatable_refs[kinds] = {};
   int interface_ref = LUA_NOREF;
   int exported = LUA_NOREF;       // word -> object, object -> word
@@ -256,9 +316,12 @@ public:
   int proxies = LUA_NOREF;        // import index -> proxy, weak values
   int handles = LUA_NOREF;        // interpreter id -> handle, weak values
   int method_stubs = LUA_NOREF;   // method name -> function
+  int channels_ref = LUA_NOREF;   // channel number -> channel, weak values
   int futures_ref = LUA_NOREF;    // slab index -> future, weak values
   int finalizers_ref = LUA_NOREF; // object -> sentinel, ephemeron
   int sentinels_ref = LUA_NOREF;  // finalizer id -> sentinel, weak values
+  int classes = LUA_NOREF;        // packed classes: name -> metatable, metatable -> name
+  int packed_ref = LUA_NOREF;     // object -> record, of the message under way; otherwise false
   int atoll_key = LUA_NOREF;      // the string "__atoll"
   int name_key = LUA_NOREF;       // the string "__name"
 
@@ -266,6 +329,7 @@ public:
     enum class status : std::uint8_t { pending, done, failed } what{};
     bool looked_at = false;
     call_id call = 0;
+    interpreter_id callee{}; // of the call
     std::vector<guest_word> waiters;
   };
   slab<future_state> futures; // futures.cpp
@@ -292,6 +356,16 @@ public:
   slab<listener_state> listeners;     // net.cpp
   slab<connection_state> connections; // net.cpp, read.cpp
   std::vector<slab_id> moving;        // connections in the message under way
+  slab<buffer> buffers;               // buffers.cpp
+  std::uint64_t moves = 0;            // connections passed on so far
+
+  slab<channel_handle> channels; // channels.cpp: what the userdata name; a killed guest lets go of them too
+  struct undelivered_hook {
+    int function = LUA_NOREF;
+    channel_handle from;                   // hidden; closed with the channel it serves
+    boost::intrusive_ptr<guest_wait> wait; // null: its function runs, or the turn was to end
+  };
+  slab<undelivered_hook> hooks; // channels.cpp
 
   std::vector<int> exit_handlers; // exit.cpp
   bool exit_handlers_over = false;
@@ -299,11 +373,22 @@ public:
   bool finalizers_over = false;
   lua_State* dying_thread = nullptr; // where finalizers of dying objects run
   int dying_anchor = LUA_NOREF;
+  bool dying_busy = false;
   code_table codes{*this}; // code_table.cpp
   // Null: off.
   std::unique_ptr<profiler> profile;
   std::unique_ptr<line_coverage> coverage;
   std::atomic<bool> sample_due{false}; // relaxed: set by a signal handler on this thread
+
+  /// What chooses among several that are ready; repeats with the runtime's seed.
+  std::uint64_t next_random() noexcept {
+    std::uint64_t z = (random_ += 0x9E3779B97F4A7C15ULL); // splitmix64
+    z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9ULL;
+    z = (z ^ (z >> 27U)) * 0x94D049BB133111EBULL;
+    return z ^ (z >> 31U);
+  }
+  /// One of the numbers below n.
+  std::uint64_t draw(std::uint64_t n) noexcept { return next_random() % n; }
 
   std::string scratch;   // for texts under construction
   std::string traceback; // of the latest error, by with_traceback
@@ -330,12 +415,14 @@ public:
 private:
   friend class encoder;
 
+  std::uint64_t random_ = 0;
   std::vector<std::unique_ptr<task>> all_tasks_;
   std::vector<task*> idle_;
   std::vector<task*> ready_; // in order; taken from the front by run_woken
   std::size_t ready_at_ = 0;
   std::size_t active_ = 0;
   type_id type_at(lua_State* L, int index);
+  void make_kind(lua_State* L, kind k);
 
   std::vector<std::uint32_t> slots_; // exported word - 1 -> export slot
   void lost_with_owner(call_target target);
@@ -343,8 +430,15 @@ private:
   std::string last_type_name_; // as last asked for
   type_id last_type_{};
   std::vector<guest_word> free_words_;
-  identity_map seen_; // encode.cpp
-  std::string path_;  // encode.cpp
+  template <class Open>
+  bool write_values(lua_State* L, int first, const char* what, import_table::index target, Open open);
+  void give_up_record();
+  bool commit_to(const outgoing& m);
+  bool too_deep(const outgoing& m, std::uint32_t depth);
+  bool must_pack_ = false; // encode() gave up: pack() first
+  bool packed_ = false;    // packed_ref is filled
+  identity_map seen_;      // encode.cpp
+  std::string path_;       // encode.cpp
   error failure_;
   bool crowded_ = false;
 };

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <lua5.4/lua.hpp>
 
+#include "channels/channel_desk.hpp"
 #include "guests/lua/slab.hpp"
 #include "runtime/host.hpp"
 
@@ -47,13 +48,18 @@ struct task {
   errc wake_code = errc::ok;
   int nargs = 0;        // of a first run that was put off
   bool exiting = false; // atoll.exit: ends without results and without an error
+  bool leaving = false; // atoll.fail: whoever waits for it hears of the interpreter's end
   bool cut = false;     // its hook has raised an interrupt that interrupt() is still to be called for
   request_id request = no_request;
-  call_id call = 0; // what it waits for, to be forgotten when the wait is given up
+  call_id call = 0;        // what it waits for, to be forgotten when the wait is given up
+  interpreter_id callee{}; // whose answer it waits for; none: the host program
   std::uint64_t timer = 0;
-  slab_id future = 0;  // whom its results go to
-  slab_id repeats = 0; // the `every` timer it runs for
-  char label[48] = {}; // what it runs, for logs
+  boost::intrusive_ptr<guest_wait> channels; // the wait under way, or the last one
+  slab_id future = 0;                        // whom its results go to
+  slab_id repeats = 0;                       // the `every` timer it runs for
+  char label[48] = {};                       // what it runs, for logs
+  std::uint32_t depth = 0;                   // how many calls wait for it
+  std::uint64_t cpu_used = 0;                // nanoseconds of the stretches before this one, when that is limited
 
   guest_word token() const noexcept {
     return make_token(token_kind::task, static_cast<slab_id>(index) << 32U | serial);

@@ -6,6 +6,7 @@
 //   3. run() sees the task waiting and returns to the entry point;
 //   4. wake() or resume() finds the task by its token, and run() enters it again;
 //   5. the continuation calls end_wait(), which raises if the wait failed, and takes its result.
+#include "guests/lua/channels.hpp"
 #include "guests/lua/state.hpp"
 
 namespace Atoll {
@@ -49,12 +50,17 @@ task* lua_guest::new_task(task_body body, std::string_view label) {
   t->body = body;
   t->wake = wake_reason::none;
   t->exiting = false;
+  t->leaving = false;
   t->cut = false;
   t->request = no_request;
   t->call = 0;
+  t->callee = {};
   t->timer = 0;
+  t->channels.reset();
   t->future = 0;
   t->repeats = 0;
+  t->depth = 0;
+  t->cpu_used = 0;
   t->set_label(label);
   return t;
 }
@@ -62,6 +68,13 @@ task* lua_guest::new_task(task_body body, std::string_view label) {
 void lua_guest::schedule(task& t, int nargs) {
   t.nargs = nargs;
   ready_.push_back(&t);
+}
+
+void lua_guest::stop_unwinding(lua_State* L) noexcept {
+  if (!unwinding) return;
+  disarm(L);
+  unwinding = false;
+  forced = errc::ok;
 }
 
 void lua_guest::run(task& t, int nargs) {
@@ -75,15 +88,16 @@ void lua_guest::run(task& t, int nargs) {
     unwinding_count = 1;
     arm(t.thread, 1);
   }
+  if (cpu_limit > 0) [[unlikely]]
+    cpu_from = thread_cpu();
   running.store(t.thread, std::memory_order_relaxed);
   int results = 0;
   const int status = lua_resume(t.thread, main, nargs, &results);
   running.store(nullptr, std::memory_order_relaxed);
-  if (unwinding) {
-    disarm(t.thread);
-    unwinding = false;
-    forced = errc::ok;
-  }
+  if (cpu_limit > 0) [[unlikely]]
+    t.cpu_used += thread_cpu() - cpu_from;
+  end_reading(); // of an item that could not be read: its bytes are the wait's or the desk's, which serve again
+  stop_unwinding(t.thread);
   if (status == LUA_YIELD) {
     current = nullptr;
     if (suspending == suspension::preempted) {
@@ -101,6 +115,8 @@ void lua_guest::run(task& t, int nargs) {
     failed(t, why);
   }
   current = nullptr;
+  if (t.channels != nullptr)
+    out.channels().recycle(std::move(t.channels)); // it keeps its channels' memory, and their heirs
   --active_;
   t.state = task_state::idle;
   ++t.serial;
@@ -142,6 +158,7 @@ void lua_guest::end_wait(lua_State* L) {
   const wake_reason why = t.wake;
   t.wake = wake_reason::none;
   t.call = 0;
+  t.callee = {};
   if (t.timer != 0) {
     if (why != wake_reason::timer) out.cancel_timer(t.timer);
     t.timer = 0;
@@ -176,6 +193,7 @@ void lua_guest::wake(guest_word token, wake_reason why, errc code) {
 void lua_guest::give_up_wait(task& t) {
   if (t.call != 0) out.forget_call(t.call);
   if (t.timer != 0) out.cancel_timer(t.timer);
+  if (t.channels != nullptr) abandon_wait(*this, t);
   t.call = 0;
   t.timer = 0;
   ++t.serial;

@@ -1,5 +1,6 @@
 // atoll.sleep, after, every, now.
 #include "guests/lua/calls.hpp"
+#include "guests/lua/kinds.hpp"
 
 namespace Atoll {
 
@@ -97,12 +98,15 @@ void timer_fired(lua_guest& g, slab_id id) {
   g.run_callback(t->function, "a timer", timer_entry, id);
 }
 
+kind_spec timer_kind() noexcept {
+  static const luaL_Reg methods[] = {{"cancel", cancel}, {nullptr, nullptr}};
+  return {nullptr, methods};
+}
+
 void open_timers(lua_State* L) {
   static const luaL_Reg functions[] = {
       {"sleep", atoll_sleep}, {"now", atoll_now}, {"after", atoll_after}, {"every", atoll_every}, {nullptr, nullptr}};
-  static const luaL_Reg methods[] = {{"cancel", cancel}, {nullptr, nullptr}};
   luaL_setfuncs(L, functions, 0);
-  lua_guest::of(L).new_metatable(L, kind::timer, nullptr, methods);
 }
 
 } // namespace Atoll

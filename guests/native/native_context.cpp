@@ -2,23 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "channels/channel_desk.hpp"
+#include "channels/channel_value.hpp"
 #include "runtime/references.hpp"
 
 namespace Atoll {
 
-namespace {
-
-result<void> committed(send_status status, interpreter_id to) {
-  switch (status) {
-  case send_status::sent:
-  case send_status::crowded: return {};
-  case send_status::no_memory: return fail(errc::out_of_memory, "no memory for the message");
-  case send_status::gone: break;
-  }
-  return fail(errc::interpreter_gone, fmt::format("interpreter {} is gone", number(to)));
-}
-
-} // namespace
+heap& detail::memory_of(native_context& c) noexcept { return c.outside().memory(); }
 
 std::string foreign_ref::describe() const {
   if (!*this) return "released reference";
@@ -58,15 +48,30 @@ reference native_codec::get(const wire_ref& r) {
   return reference(std::make_shared<foreign_holder>(foreign_ref(foreign_, got->import)));
 }
 
-result<void> native_context::at_exit(exit_handler f) {
+bool native_codec::put_channel(wire_writer& out, const any_channel& c) {
+  return out.failed() || Atoll::put_channel(out, host_.channels().space(), c);
+}
+
+any_channel native_codec::get_channel(channel_number number) {
+  return Atoll::get_channel(host_.channels().space(), number);
+}
+
+result<void> native_context::at_exit(std::function<void(native_context&)> f) {
   if (!f) return fail(errc::invalid_argument, "at_exit: a function expected");
+  return add_exit_handler([f = std::move(f)](native_context& c) {
+    f(c);
+    return native_task<>();
+  });
+}
+
+result<void> native_context::add_exit_handler(exit_handler f) {
   if (exit_handlers_over_)
     return fail(errc::runtime_finalizing, "at_exit: the exit handlers of this interpreter have run");
   exit_handlers_.push_back(std::move(f));
   return {};
 }
 
-result<native_finalizer> native_context::finalizer(exit_handler f, int priority) {
+result<native_finalizer> native_context::finalizer(std::function<void(native_context&)> f, int priority) {
   native_finalizers::function run;
   if (f) run = [f = std::move(f)](native_context& c, object*) { f(c); };
   return named(finalizers_.add(nullptr, std::move(run), priority));
@@ -75,30 +80,6 @@ result<native_finalizer> native_context::finalizer(exit_handler f, int priority)
 result<native_finalizer> native_context::named(result<native_finalizers::id> made) {
   if (!made) return tl::unexpected<error>(std::move(made.error()));
   return native_finalizer(finalizers_, *made);
-}
-
-result<void> native_context::send_values(interpreter_id to, std::string_view function, std::span<const value> args) {
-  wire_writer& w = host_.open_message(to, record_kind::send);
-  w.put_text(function);
-  return finish(w, args, to);
-}
-
-result<void> native_context::send_values(const foreign_ref& to, std::string_view method, std::span<const value> args) {
-  if (!to) return fail(errc::reference_released, fmt::format("{}: the reference was released", method));
-  const interpreter_id owner = to.id().owner;
-  wire_writer& w = host_.open_message(owner, record_kind::invoke);
-  w.put_u64(0);
-  w.put_u8(static_cast<std::uint8_t>(invoke_op::method));
-  put_imported_target(w, host_.imports(), to.import());
-  w.put_text(method);
-  return finish(w, args, owner);
-}
-
-result<void> native_context::finish(wire_writer& w, std::span<const value> args, interpreter_id to) {
-  result<void> done = encode_values(w, codec_, args);
-  if (done) done = committed(host_.commit(), to);
-  if (!done) host_.rollback();
-  return done;
 }
 
 } // namespace Atoll

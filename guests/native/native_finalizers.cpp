@@ -24,8 +24,14 @@ result<native_finalizers::id> native_finalizers::add(object* o, function f, std:
   if (std::find(dying_.begin(), dying_.end(), o) != dying_.end())
     return fail(errc::invalid_argument, "finalizer: the object is dying");
   const id which = order_.add(0, priority);
-  records_.emplace(which, record{o, std::move(f)});
-  if (o != nullptr) by_object_[o].push_back(which);
+  try {
+    records_.emplace(which, record{o, std::move(f)});
+    if (o != nullptr) by_object_[o].push_back(which);
+  } catch (...) { // no memory: nothing of it is left
+    order_.cancel(which);
+    records_.erase(which);
+    throw;
+  }
   if (!by_object_.empty()) context_.objects().watch(this);
   return which;
 }

@@ -44,6 +44,8 @@ public:
   void close();
 
   std::size_t size() const noexcept { return records_.size(); }
+  /// Some have a priority of 0 or more.
+  bool acts_at_exit() const { return order_.next(0).has_value(); }
 
 private:
   struct record {

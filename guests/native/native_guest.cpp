@@ -30,6 +30,14 @@ const typename Map::mapped_type* find_in(const Map& map, std::string_view name) 
   return at != map.end() ? &at->second : nullptr;
 }
 
+native_results without_values(const native_results& r) {
+  return r.map([](auto&&) { return std::vector<value>{}; });
+}
+
+native_task<native_results> without_values(native_context&, native_task<native_results> task) {
+  co_return without_values(co_await std::move(task));
+}
+
 } // namespace
 
 native_guest::native_guest(host& outside, std::shared_ptr<const native_interface> offered)
@@ -40,33 +48,37 @@ native_guest::native_guest(host& outside, std::shared_ptr<const native_interface
 // -- messages in -------------------------------------------------------------------------------------------------------
 
 void native_guest::start(request_id request, const source&, wire_reader args) {
-  answer(request, "start", guarded([&]() -> native_results {
-           native_results given = decode_values(args, context_.references());
-           if (!given || !offered_->start()) return given.map([](auto&&) { return std::vector<value>{}; });
-           return offered_->start()(context_, *given).map([](auto&&) { return std::vector<value>{}; });
-         }));
+  answer(request, "start", guarded_reply([&]() -> native_reply {
+           const native_results given = decode_values(args, context_.references());
+           if (!given || !offered_->start()) return without_values(given);
+           native_reply reply = offered_->start()(context_, *given);
+           if (const auto* now = std::get_if<native_results>(&reply)) return without_values(*now);
+           return without_values(context_, std::move(std::get<native_task<native_results>>(reply)));
+         }),
+         nullptr);
 }
 
 void native_guest::deliver(const incoming& message) {
-  answer(message.request, message.name, guarded([&] { return handle_message(message); }));
+  // The target lives until its answer is made, whatever the method lets go of.
+  object* const target = message.kind == record_kind::invoke ? &object_of(message.target) : nullptr;
+  std::optional<own_holder> held;
+  if (target != nullptr) held.emplace(*target);
+  answer(message.request, message.name, guarded_reply([&] { return handle_message(message, target); }), target);
 }
 
-native_results native_guest::handle_message(const incoming& message) {
-  // The target lives until its answer is made, whatever the method lets go of.
-  std::optional<own_holder> target;
-  if (message.kind == record_kind::invoke) target.emplace(object_of(message.target));
+native_reply native_guest::handle_message(const incoming& message, object* target) {
   native_results given = decode_values(message.args, context_.references());
   if (!given) return given;
   switch (message.kind) {
   case record_kind::send:
   case record_kind::call: return call_function(message.name, *given);
-  case record_kind::invoke: return invoke(message, target->held(), *given);
+  case record_kind::invoke: return invoke(message, *target, *given);
   default: break;
   }
   return fail(errc::unknown_function, "a native interpreter evaluates no code; call one of its functions");
 }
 
-native_results native_guest::call_function(std::string_view name, native_args args) {
+native_reply native_guest::call_function(std::string_view name, native_args args) {
   const native_function* f = find_in(offered_->functions(), name);
   if (f != nullptr) return (*f)(context_, args);
   return fail(errc::unknown_function,
@@ -78,7 +90,7 @@ std::string native_guest::text_of(const object& o) const {
   return fmt::format("{} {} of interpreter {}", o.cls->name, o.export_slot, number_and_name(host_.id(), host_.name()));
 }
 
-native_results native_guest::invoke(const incoming& message, object& target, native_args args) {
+native_reply native_guest::invoke(const incoming& message, object& target, native_args args) {
   const native_class_info* c = info_of(target);
   switch (message.op) {
   case invoke_op::get: return access(target, false, args);
@@ -94,7 +106,7 @@ native_results native_guest::invoke(const incoming& message, object& target, nat
                                                   c != nullptr ? what_there_is(c->methods) : ""));
 }
 
-native_results native_guest::access(object& target, bool set, native_args args) {
+native_reply native_guest::access(object& target, bool set, native_args args) {
   const std::string* key = args.empty() ? nullptr : args.front().if_string();
   const native_class_info* c = info_of(target);
   const native_method* m = c != nullptr && key != nullptr ? find_in(set ? c->setters : c->getters, *key) : nullptr;
@@ -106,9 +118,47 @@ native_results native_guest::access(object& target, bool set, native_args args) 
                           c != nullptr ? what_there_is(c->getters) : ""));
 }
 
-void native_guest::resume(guest_word, const outcome& what) {
-  // Nothing here waits yet; an answer nobody asked for is let go.
+// -- tasks -------------------------------------------------------------------------------------------------------------
+
+/// The task that answers a message.
+class native_guest::message_root final : public native_root {
+public:
+  message_root(native_guest& guest, request_id request, std::string_view what, native_task<native_results> task,
+               object* target)
+      : guest_(guest), request_(request), what_(what), task_(std::move(task)) {
+    if (target != nullptr) target_.emplace(*target);
+  }
+
+private:
+  std::coroutine_handle<> begin(native_root*& ended) noexcept override { return task_.begin(*this, ended); }
+  void ended() override {
+    guest_.answer(request_, what_, guarded([&] { return task_.take(); }));
+  }
+
+  native_guest& guest_;
+  request_id request_;
+  std::string what_;
+  std::optional<own_holder> target_; // destroyed after the task that uses it
+  native_task<native_results> task_;
+};
+
+void native_guest::answer(request_id request, std::string_view what, native_reply reply, object* target) {
+  if (auto* now = std::get_if<native_results>(&reply)) return answer(request, what, std::move(*now));
+  auto& task = std::get<native_task<native_results>>(reply);
+  context_.tasks_.start(std::make_unique<message_root>(*this, request, what, std::move(task), target));
+}
+
+void native_guest::resume(guest_word token, const outcome& what) {
+  // An answer nobody waits for any more is let go.
+  if (!killed() && context_.tasks_.resume(token, what)) return;
   if (what.what == outcome::kind::values) host_.give_back(what.values);
+}
+
+void native_guest::interrupt(errc code) {
+  if (code == errc::killed)
+    killed_ = true;
+  else
+    context_.tasks_.interrupt(code);
 }
 
 // -- answers -----------------------------------------------------------------------------------------------------------
@@ -144,21 +194,49 @@ std::string native_guest::describe(guest_word word) { return object_of(word).cls
 
 bool native_guest::killed() const noexcept { return killed_ || host_.pending_controls().kill; }
 
-bool native_guest::run_next_handler() {
-  if (context_.exit_handlers_.empty()) return false;
-  const native_context::exit_handler f = std::move(context_.exit_handlers_.back());
+/// An exit handler. When one that waits has ended, the next is due.
+class native_guest::exit_root final : public native_root {
+public:
+  exit_root(native_guest& guest, native_context::exit_handler handler) : guest_(guest), handler_(std::move(handler)) {}
+
+  /// True: it waits, and is to be started.
+  bool call() {
+    const result<void> ran = guarded([&]() -> result<void> {
+      task_ = handler_(guest_.context_);
+      return {};
+    });
+    if (!task_) report_finalizer(guest_.host_, ran, "an exit handler");
+    return static_cast<bool>(task_);
+  }
+
+private:
+  std::coroutine_handle<> begin(native_root*& ended) noexcept override { return task_.begin(*this, ended); }
+  void ended() override {
+    report_finalizer(guest_.host_, detail::outcome_of(task_), "an exit handler");
+    guest_.run_exit_handlers();
+  }
+
+  native_guest& guest_;
+  native_context::exit_handler handler_; // not moved while the coroutine uses what it has captured
+  native_task<> task_;
+};
+
+bool native_guest::begin_next_handler() {
+  auto handler = std::make_unique<exit_root>(*this, std::move(context_.exit_handlers_.back()));
   context_.exit_handlers_.pop_back();
-  const result<void> ran = guarded([&]() -> result<void> {
-    f(context_);
-    return {};
-  });
-  report_finalizer(host_, ran, "an exit handler");
-  return true;
+  if (!handler->call()) return true;
+  context_.tasks_.put_off(std::move(handler));
+  return false;
 }
 
 void native_guest::run_exit_handlers() {
   // One may add others, of both sorts: they run too.
-  while (!killed() && (run_next_handler() || context_.finalizers_.run_next(0))) {
+  while (!killed()) {
+    if (context_.exit_handlers_.empty()) {
+      if (!context_.finalizers_.run_next(0)) break;
+    } else if (!begin_next_handler()) {
+      return;
+    }
   }
   context_.exit_handlers_over_ = true;
   host_.exited();
@@ -167,8 +245,11 @@ void native_guest::run_exit_handlers() {
 void native_guest::close() {
   context_.exit_handlers_over_ = true;
   context_.exit_handlers_.clear();
+  if (killed()) context_.finalizers_.close(); // of what dies with the frames, too
+  context_.tasks_.close();
   while (!killed() && context_.finalizers_.run_next(std::numeric_limits<int>::min())) {
   }
+  if (host_.pending_controls().abandoned) return; // it came back too late: no destructor runs after the runtime's end
   context_.finalizers_.close();
   context_.states_.clear();
   context_.objects_.close();

@@ -9,9 +9,10 @@
 namespace Atoll {
 
 /// What runs: with the object it is for, null when it is for none.
-using native_work = std::function<native_results(native_context&, object*)>;
+using native_work = std::function<native_reply(native_context&, object*)>;
 
-/// Runs `work` in the turn of `owner` and answers `call` of `caller`. The target's credit, or loan, comes home first.
+/// Runs `work` in the turn of `owner` and answers `call` of `caller`, when its task has ended if it makes one
+/// (interpreter_gone when the owner ends first). The target's credit, or loan, comes home first.
 /// Refused with invalid_argument when the owner's guest is not native, reference_released when the target is stale.
 void run_native_work(host& owner, interpreter_id caller, call_id call, const std::optional<wire_ref>& target,
                      const native_work& work);

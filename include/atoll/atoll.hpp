@@ -11,6 +11,7 @@
 #pragma once
 
 #include "actors/handle.hpp"
+#include "actors/hosted_channel.hpp"
 #include "actors/ref.hpp"
 #include "actors/system.hpp"
 

@@ -63,6 +63,8 @@ struct brought<handle<T>> {
 };
 template <class T>
 struct brought<result<T>> : brought<T> {};
+template <class T>
+struct brought<native_task<T>> : brought<T> {};
 template <>
 struct brought<void> {
   using type = void;
@@ -74,8 +76,8 @@ struct parameters {
   static constexpr bool takes_context = false;
 
   template <class F, class... Lead>
-  static native_results apply(const F& f, values& args, native_context&, Lead&... lead) {
-    return std::apply([&](auto&... a) { return invoke_packed(f, lead..., static_cast<decltype(a)&&>(a)...); }, args);
+  static native_reply apply(const F& f, values& args, native_context& c, Lead&... lead) {
+    return call_with(c, f, {}, args, lead...);
   }
 };
 template <class... Args>
@@ -83,8 +85,8 @@ struct parameters<native_context, Args...> {
   using values = std::tuple<crossing_t<Args>...>;
 
   template <class F, class... Lead>
-  static native_results apply(const F& f, values& args, native_context& c, Lead&... lead) {
-    return std::apply([&](auto&... a) { return invoke_packed(f, lead..., c, static_cast<decltype(a)&&>(a)...); }, args);
+  static native_reply apply(const F& f, values& args, native_context& c, Lead&... lead) {
+    return call_with(c, f, {}, args, lead..., c);
   }
 };
 template <class Tuple>
@@ -123,21 +125,23 @@ public:
   /// For what any object can: get, set, apply.
   const ref<>& untyped() const noexcept { return any_; }
 
-  /// Calls a member function in the owner's turn; its arguments are converted here and moved there.
+  /// Calls a member function in the owner's turn; its arguments are converted here and moved there. One that returns a
+  /// native_task may wait there.
   template <class M, class... Args>
   requires std::is_member_function_pointer_v<M>
   auto call(M method, Args&&... args) const {
     using signature = detail::signature_of<M>;
     using parameters = detail::parameters_of<typename signature::call_arguments>;
     using R = typename detail::brought<typename signature::returned>::type;
-    return future<R>(any_.run(detail::make_call([method, given = typename parameters::values(std::forward<Args>(
-                                                             args)...)](native_context& c, object* o) mutable {
-      T* const self = content_of<T>(*o);
-      if (self == nullptr)
-        return native_results(fail(errc::invalid_argument, fmt::format("the object is no {}, but a {}",
-                                                                       c.objects().class_of<T>().name, o->cls->name)));
-      return parameters::apply(method, given, c, *self);
-    })));
+    return future<R>(
+        any_.run(detail::make_call([method, given = typename parameters::values(std::forward<Args>(args)...)](
+                                       native_context& c, object* o) mutable -> native_reply {
+          T* const self = content_of<T>(*o);
+          if (self == nullptr)
+            return fail(errc::invalid_argument,
+                        fmt::format("the object is no {}, but a {}", c.objects().class_of<T>().name, o->cls->name));
+          return parameters::apply(method, given, c, *self);
+        })));
   }
   /// Calls a method by its name.
   template <class R = value, class... Args>

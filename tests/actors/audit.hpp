@@ -6,11 +6,13 @@
 // Then, for every object:
 //   I1  out == credit of its imports + credit in flight + credit the dead pin, if its owner lives;
 //   rule 4  loans given by the living and the dead == loans held, owed or on their way, whoever owns it;
-//   I2  nothing refers to an object of the living that is not out.
+//   I2  nothing refers to an object of the living that is not out;
+// and for shared memory (show_buffers): its occurrences in messages are as many as were counted.
 // Threads: no turn may run between the first look and the last.
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -77,8 +79,13 @@ public:
     sum.referred_to = true;
   }
 
+  void show_buffers(const buffer_space& all) { buffers_counted_ = all.in_flight(); }
+
   /// Empty when all is well.
   std::vector<std::string> violations() {
+    if (buffers_counted_ && *buffers_counted_ != buffers_seen_)
+      blame("buffers: " + std::to_string(*buffers_counted_) + " are said to be in messages, and "
+            + std::to_string(buffers_seen_) + " are");
     for (const auto& [k, t] : all_) {
       const auto [owner, slot, generation] = k;
       const std::string what = "object " + name(owner) + "." + std::to_string(slot) + "." + std::to_string(generation)
@@ -118,6 +125,7 @@ private:
         t.loans_held += ref.credit == 0 ? 1 : 0;
         t.referred_to = true;
       }
+      void on_buffer(const wire_slice&) override { ++self.buffers_seen_; }
       audit& self;
     };
     wire_reader& in = r.body;
@@ -149,6 +157,8 @@ private:
   std::set<interpreter_id> living_;
   std::map<object_key, tally> all_;
   std::vector<std::string> violations_;
+  std::optional<std::uint64_t> buffers_counted_;
+  std::uint64_t buffers_seen_ = 0;
   bool lent_ = false;
 };
 
@@ -159,6 +169,7 @@ inline std::vector<std::string> left_over(interpreter& i) {
   if (i.exports_live() != 0) all.emplace_back("I3: an export is left");
   if (i.exports().minted() != i.exports().returned()) all.emplace_back("I1: minted and returned differ");
   if (i.exports().added() != i.exports().released()) all.emplace_back("I4: added and released differ");
+  if (i.buffers().owned() != 0) all.emplace_back("a block that nobody holds is left");
   if (i.box().backlog() != 0) all.emplace_back("the backlog is wrong");
   if (!i.box().turn().idle()) all.emplace_back("it does not rest");
   return all;

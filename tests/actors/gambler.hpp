@@ -1,4 +1,4 @@
-// A guest that does whatever its dice say: sends objects and references on, keeps them, lets go, calls, answers late,
+// A guest that does whatever its dice say: sends objects, references and buffers on, keeps them, lets go, calls, answers late,
 // takes messages back, waits for room, spawns, monitors; and keeps its books, so that others can tell what went wrong.
 // Why: one such program for the shell without threads (shell_simulation_test.cpp) and on threads (tests/shell_threads).
 // Ownership: the shell owns the gambler, its house the book, which outlives it.
@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "channels/buffer_space.hpp"
 #include "runtime/guest.hpp"
 #include "runtime/host.hpp"
 #include "runtime/references.hpp"
@@ -62,6 +63,8 @@ private:
   void fill(wire_writer& w);
   void fill_one(wire_writer& w);
   void put_own(wire_writer& w);
+  void put_shared(wire_writer& w);
+  void take_shared(const wire_slice& s);
   bool finish(interpreter_id to);
   void send();
   void call();
@@ -85,6 +88,7 @@ private:
   std::mt19937_64 dice_;
   const gambler_habits habits_;
   std::vector<import_table::index> held_;
+  std::vector<buffer> shared_;
   std::map<guest_word, export_table::slot_index> slots_;
   std::vector<request_id> kept_;
   request_id started_ = no_request;
@@ -110,6 +114,7 @@ inline void gambler::take(wire_reader values) {
       if (self.house_.winding_up() || self.one_in(3)) return self.host_.imports().drop_use(got->import);
       self.held_.push_back(got->import);
     }
+    void on_buffer(const wire_slice& s) override { self.take_shared(s); }
     gambler& self;
   } t(*this);
   walk_values(values, t);
@@ -130,8 +135,34 @@ inline void gambler::put_own(wire_writer& w) {
   put_exported(w, host_.exports(), it->second);
 }
 
+/// Part of a block, all of it, or the block itself.
+inline void gambler::put_shared(wire_writer& w) {
+  if (shared_.empty() || one_in(4)) {
+    if (auto made = host_.buffers().make(below(100))) shared_.push_back(std::move(*made));
+  }
+  if (shared_.empty()) return;
+  const buffer& b = shared_[below(shared_.size())];
+  result<buffer> what = one_in(3) ? b.hand_over() : b.slice(b.size() / 4, b.size() / 2);
+  (void)(what && !one_in(3) ? *what : b).put(w); // one that was moved, or whose owner ended, is refused
+}
+
+inline void gambler::take_shared(const wire_slice& s) {
+  auto got = host_.buffers().receive(s);
+  if (!got) {
+    if (got.error().code == errc::bad_message) violated("a buffer came that was in no message: " + got.error().message);
+    return;
+  }
+  // Nobody writes, so they may read at any time.
+  if (const auto view = got->look(); view && view->size() > 0 && view->data()[0] != 0)
+    violated("a block was overwritten");
+  if (house_.winding_up() || one_in(3)) return;
+  shared_.push_back(std::move(*got));
+  if (shared_.size() > 10) shared_.erase(shared_.begin());
+}
+
 inline void gambler::fill_one(wire_writer& w) {
-  switch (below(5)) {
+  switch (below(6)) {
+  case 5: put_shared(w); break;
   case 0: put_own(w); break;
   case 1: w.put_string(std::string(below(200), 'x')); break;
   default:
@@ -222,6 +253,10 @@ inline void gambler::spawn() {
 }
 
 inline void gambler::let_go() {
+  if (!shared_.empty() && one_in(3)) {
+    host_.buffers().drop(std::move(shared_.back()));
+    shared_.pop_back();
+  }
   if (held_.empty()) return;
   const std::size_t k = below(held_.size());
   const auto i = held_[k];
@@ -402,6 +437,7 @@ inline void gambler::wind_up() {
   for (const request_id r : kept_) answer_plainly(r);
   kept_.clear();
   while (!held_.empty()) let_go();
+  shared_.clear();
   leave();
 }
 

@@ -193,6 +193,7 @@ private:
     if (!world_.living().empty()) violated("an interpreter does not end");
     if (world_.where().size() != 0) violated("the directory still knows somebody");
     if (world_.where().tombstones() != 0) violated("a tombstone is left");
+    if (world_.where().buffers()->blocks() != 0) violated("a block of memory is left");
     std::set<interpreter_id> reported;
     for (const auto& r : world_.reports)
       if (!reported.insert(r.id).second) violated("two reports of one interpreter");

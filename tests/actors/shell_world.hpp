@@ -184,6 +184,7 @@ public:
     for (auto& [id, c] : cells_) a.show(id, c->shell.imports(), &c->shell.exports());
     for_each_in_flight([&a](interpreter_id to, wire_reader records) { a.show_in_flight(to, records); });
     for (const tombstone& t : where_.all_pinned()) a.show_pinned(t);
+    a.show_buffers(*where_.buffers());
   }
 
   // -- environment ---------------------------------------------------------------------------------------------------

@@ -289,3 +289,82 @@ TEST_CASE("inbox: closed in the middle of the traffic, each envelope is either t
     CHECK(taken + left_over == producers * each);
   }
 }
+
+// -- what became ready -------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct numbered_link : ready_link {
+  int number = 0;
+};
+
+std::vector<int> take_all(inbox& box) {
+  ready_list all;
+  box.take_ready(all);
+  std::vector<int> order;
+  while (ready_link* one = all.take()) order.push_back(static_cast<numbered_link*>(one)->number);
+  return order;
+}
+
+} // namespace
+
+TEST_CASE("inbox: what became ready comes out once, in the order pushed, behind what was taken before") {
+  fixture f;
+  std::vector<numbered_link> links(6);
+  for (int i = 0; i < 6; ++i) links[static_cast<std::size_t>(i)].number = i;
+  CHECK_FALSE(f.box->has_ready());
+  ready_list all;
+  f.box->take_ready(all);
+  CHECK(all.empty());
+  for (std::size_t i = 0; i < 3; ++i) CHECK(f.box->push_ready(links[i]));
+  CHECK(f.box->has_ready());
+  f.box->take_ready(all);
+  CHECK_FALSE(f.box->has_ready());
+  for (std::size_t i = 3; i < 6; ++i) CHECK(f.box->push_ready(links[i]));
+  f.box->take_ready(all);
+  for (int i = 0; i < 6; ++i) CHECK(static_cast<numbered_link*>(all.take())->number == i);
+  CHECK(all.take() == nullptr);
+  CHECK(f.bell.times == 1); // one turn for them all
+}
+
+TEST_CASE("inbox: what becomes ready after its end is taken by whoever brought it") {
+  fixture f;
+  std::vector<numbered_link> links(2);
+  links[1].number = 1;
+  CHECK(f.box->push_ready(links[0]));
+  f.box->close();
+  CHECK_FALSE(f.box->push_ready(links[1]));
+  CHECK(take_all(*f.box) == std::vector<int>{0, 1});
+  CHECK(take_all(*f.box).empty());
+}
+
+TEST_CASE("inbox: pushed by several threads, each thing that is ready is taken once, and each thread's in order") {
+  fixture f;
+  constexpr int threads = 3;
+  constexpr int each = 5000;
+  std::vector<numbered_link> links(threads * each);
+  std::atomic<int> pushing{threads};
+  std::vector<std::thread> all;
+  for (int t = 0; t < threads; ++t)
+    all.emplace_back([&, t] {
+      for (int i = 0; i < each; ++i) {
+        numbered_link& one = links[static_cast<std::size_t>(t * each + i)];
+        one.number = t * each + i;
+        (void)f.box->push_ready(one);
+      }
+      --pushing;
+    });
+  std::vector<int> next(threads, 0);
+  int taken = 0;
+  int disorder = 0;
+  for (bool last = false; !last;) {
+    last = pushing == 0;
+    for (const int n : take_all(*f.box)) {
+      if (next[static_cast<std::size_t>(n / each)]++ != n % each) ++disorder;
+      ++taken;
+    }
+  }
+  for (auto& t : all) t.join();
+  CHECK(taken == threads * each);
+  CHECK(disorder == 0);
+}

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <thread>
 
@@ -17,13 +18,15 @@ void await(const std::atomic<int>& counter, int value) {
     if (spins % 2000 == 0) std::this_thread::yield(); // on one core the other needs it
 }
 
-/// Runs both at once, `times` times, as close together as two threads get. `between` runs alone after each.
+/// Runs both at once, as close together as two threads get: `times` times, or fewer when other processes keep the two apart
+/// and two seconds are over. `between` runs alone after each.
 void meet(int times, const std::function<void(int)>& here, const std::function<void(int)>& there,
           const std::function<void(int)>& between) {
   std::atomic<int> arrived{0};
   std::atomic<int> left{0};
+  std::atomic<bool> enough{false}; // before `left` says that both have left
   std::thread other([&] {
-    for (int i = 0; i < times; ++i) {
+    for (int i = 0; !enough.load(); ++i) {
       arrived.fetch_add(1);
       await(arrived, 2 * (i + 1));
       there(i);
@@ -31,12 +34,14 @@ void meet(int times, const std::function<void(int)>& here, const std::function<v
       await(left, 2 * (i + 1));
     }
   });
-  for (int i = 0; i < times; ++i) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  for (int i = 0; !enough.load(); ++i) {
     arrived.fetch_add(1);
     await(arrived, 2 * (i + 1));
     here(i);
     await(left, 2 * i + 1);
     between(i);
+    enough.store(i + 1 >= times || std::chrono::steady_clock::now() >= until);
     left.fetch_add(1);
   }
   other.join();

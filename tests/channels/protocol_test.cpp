@@ -179,13 +179,11 @@ TEST_CASE("protocol words: loans returned while the lender dies all reach it or 
         borrowers.emplace_back([&, t] {
           outbox out(interpreter_id{100 + t}, d);
           ready.fetch_add(1);
-          while (ready.load() < threads + 1) {
-          }
+          while (ready.load() < threads + 1) std::this_thread::yield();
           return_loan(lender.id, id, 1, out, d);
           out.flush();
         });
-      while (ready.load() < threads) {
-      }
+      while (ready.load() < threads) std::this_thread::yield();
       ready.fetch_add(1);
       lender.die({{id, 7, threads, {}}});
       for (auto& b : borrowers) b.join();

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -354,7 +356,8 @@ TEST_CASE("turn_state: threads lose no item, and turns do not overlap") {
 
 TEST_CASE("turn_state: what a thread wrote before its signal is seen in the turn that follows") {
   // One producer hands over plain memory and waits for the answer, so each signal means one begin() or failed end().
-  constexpr int each = 5000;
+  // Fewer than 5000 when other processes keep the threads apart.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(2);
   int item = 0; // plain
   std::atomic<int> taken{0};
   turn_state state;
@@ -366,11 +369,12 @@ TEST_CASE("turn_state: what a thread wrote before its signal is seen in the turn
       taken.fetch_add(1, std::memory_order_release);
     } while (!state.end());
   });
-  for (int k = 1; k <= each; ++k) {
-    item = k;
+  int rounds = 0;
+  do {
+    item = ++rounds;
     if (state.signal() == signalled::schedule) workers.schedule();
-    while (taken.load(std::memory_order_acquire) < k) std::this_thread::yield();
-  }
+    while (taken.load(std::memory_order_acquire) < rounds) std::this_thread::yield();
+  } while (rounds < 5000 && std::chrono::steady_clock::now() < until);
   workers.stop();
-  CHECK(sum == long{each} * (each + 1) / 2);
+  CHECK(sum == long{rounds} * (rounds + 1) / 2);
 }

@@ -2,14 +2,18 @@
 
 #include <algorithm>
 
+#include "tests/seeds.hpp"
+
 namespace Atoll::testing {
 
 namespace {
 
 /// Puts back what a record that never went out had taken.
 struct putter final : record_visitor {
-  putter(interpreter_id self, export_table& exports, import_table& imports)
-      : self_(self), exports_(exports), imports_(imports) {}
+  putter(interpreter_id self, export_table& exports, import_table& imports, channel_space& channels,
+         buffer_space& buffers)
+      : self_(self), exports_(exports), imports_(imports), channels_(channels), buffers_(buffers) {}
+  void on_channel(channel_number channel) override { channels_.drop_held(channel); }
   void on_reference(const wire_ref& ref) override {
     if (ref.id.owner == self_) {
       exports_.take_back(ref.id, ref.credit);
@@ -17,25 +21,42 @@ struct putter final : record_visitor {
       imports_.put_back(ref);
     }
   }
+  void on_buffer(const wire_slice& s) override { buffers_.give_back(s); }
   interpreter_id self_;
   export_table& exports_;
   import_table& imports_;
+  channel_space& channels_;
+  buffer_space& buffers_;
 };
 
 } // namespace
 
 fake_interpreter::fake_interpreter(fake_world& world, interpreter_id id, std::string name, std::size_t memory)
-    : world_(world), id_(id), name_(std::move(name)), heap_(memory), exports_(id), imports_(id) {}
+    : world_(world),
+      id_(id),
+      name_(std::move(name)),
+      heap_(memory),
+      exports_(id),
+      imports_(id),
+      box_(new inbox(id, 65536)),
+      desk_(id, box_, world.where_.channels()),
+      buffers_(world.where_.buffers(), id, name_, &heap_, nullptr) {
+  box_->set_waker(*this);
+  world.where_.enter(id, {}, {}, box_);
+}
 
 fake_interpreter::~fake_interpreter() {
   if (program) program->close();
   program.reset();
+  desk_.close();
+  box_->close();
+  channel_desk::drop_ready(*box_);
 }
 
 wire_writer& fake_interpreter::open_message(interpreter_id to, record_kind kind) {
   to_ = to;
   writer_.reset();
-  open_record(writer_, kind);
+  open_record(writer_, kind, world_.record_limit);
   return writer_;
 }
 
@@ -63,8 +84,13 @@ void fake_interpreter::rollback() {
   record r{static_cast<record_kind>(in.get_u8()), {}};
   in.get_u32();
   r.body = in;
-  putter back(id_, exports_, imports_);
+  putter back(id_, exports_, imports_, desk_.space(), *world_.where_.buffers());
   walk_record(r, back);
+}
+
+void fake_interpreter::put_back(wire_reader values) {
+  putter back(id_, exports_, imports_, desk_.space(), *world_.where_.buffers());
+  walk_values(values, back);
 }
 
 call_id fake_interpreter::open_call(guest_word token) {
@@ -93,7 +119,9 @@ void fake_interpreter::reply_error(request_id request, const error& why) {
   commit();
 }
 
-std::optional<host::received> fake_interpreter::receive_reference(const wire_ref& ref) {
+std::optional<host::received> fake_interpreter::receive_reference(const wire_ref& told) {
+  wire_ref ref = told;
+  if (forged_slots != 0) ref.id.slot %= forged_slots;
   if (ref.id.owner != id_) return received{false, 0, imports_.receive(ref)};
   const auto object = exports_.find(ref.id);
   exports_.take_back(ref.id, ref.credit);
@@ -109,14 +137,20 @@ void fake_interpreter::give_back(wire_reader values) {
       if (got && !got->own) self_.imports_.drop_use(got->import);
     }
     void on_connection(std::uint64_t) override { ++self_.connections_closed; }
+    void on_channel(channel_number channel) override { self_.desk_.space().drop_held(channel); }
+    void on_buffer(const wire_slice& s) override { self_.world_.where_.buffers()->give_back(s); }
     fake_interpreter& self_;
   } take(*this);
   walk_values(values, take);
 }
 
-type_id fake_interpreter::type_named(std::string_view type) noexcept { return world_.types_.id_of(type); }
+type_id fake_interpreter::type_named(std::string_view type) noexcept { return world_.where_.types()->id_of(type); }
 
-std::string_view fake_interpreter::type_name(type_id type) const noexcept { return world_.types_.name_of(type); }
+std::string_view fake_interpreter::type_name(type_id type) const noexcept {
+  return world_.where_.types()->name_of(type);
+}
+
+std::optional<std::uint64_t> fake_interpreter::seed() const noexcept { return from_environment("ATOLL_SEED", 1); }
 
 time_point fake_interpreter::now() const noexcept { return world_.now_; }
 
@@ -150,15 +184,14 @@ void fake_interpreter::demonitor(interpreter_id target, guest_word token) {
   if (fake_interpreter* t = world_.at(target)) std::erase(t->watchers_, std::pair{id_, token});
 }
 
-void fake_interpreter::interrupt(interpreter_id target) {
+result<void> fake_interpreter::interrupt(interpreter_id target) {
   if (fake_interpreter* t = world_.at(target)) t->program->interrupt(errc::interrupted);
+  return {};
 }
 
-void fake_interpreter::kill(interpreter_id target) {
-  if (fake_interpreter* t = world_.at(target)) {
-    t->program->interrupt(errc::killed);
-    world_.end(*t, "killed");
-  }
+result<void> fake_interpreter::kill(interpreter_id target) {
+  if (fake_interpreter* t = world_.at(target)) world_.kill(*t);
+  return {};
 }
 
 std::optional<interpreter_info> fake_interpreter::look_up(interpreter_id target) const {
@@ -307,10 +340,36 @@ fake_interpreter& fake_world::run(const std::string& code, std::size_t memory) {
   return first;
 }
 
+/// What came by way of the real inbox: decrefs of what was disposed of, and channels that are ready.
+bool fake_interpreter::take_box() {
+  desk_.flush();
+  bool any = false;
+  while (const envelope_ptr e = box_->take()) {
+    wire_reader in = e->reader();
+    while (!in.at_end()) {
+      record r = next_record(in);
+      if (r.kind == record_kind::decref) exports_.take_back(r.body, [this] { drop_due(); });
+    }
+    any = true;
+  }
+  if (desk_.has_ready()) {
+    any = true;
+    desk_.take_ready([] { return true; },
+                     [this](guest_word token) {
+                       if (program) program->resume(token, {.what = outcome::kind::channel});
+                     });
+  }
+  desk_.flush();
+  if (any) drop_due();
+  return any;
+}
+
 bool fake_world::step() {
+  for (const auto& one : all_) one->desk_.flush();
   for (std::size_t i = 0; i < all_.size(); ++i) {
     fake_interpreter& it = *all_[i];
     if (it.state == "gone") continue;
+    if (it.take_box()) return true;
     if (!it.inbox_.empty()) {
       const auto [from, bytes] = std::move(it.inbox_.front());
       it.inbox_.pop_front();
@@ -324,6 +383,7 @@ bool fake_world::step() {
       return true;
     }
     if (it.program && it.program->run_ready()) return true;
+    it.buffers_.settle();
     it.flush_protocol();
     if (!it.inbox_.empty()) return true;
   }
@@ -346,12 +406,21 @@ bool fake_world::advance() {
   const guest_word token = who->timers_[first].token;
   who->timers_.erase(first);
   who->program->resume(token, {.what = outcome::kind::timer});
+  who->drop_due();
+  who->flush_protocol();
   return true;
 }
 
 void fake_world::settle() {
   for (int steps = 0; steps < 1000000; ++steps)
     if (!step() && !advance()) return;
+}
+
+void fake_world::kill(fake_interpreter& who) {
+  who.program->interrupt(errc::killed);
+  who.program->close();
+  who.desk_.close();
+  end(who, "killed");
 }
 
 void fake_world::end(fake_interpreter& who, const std::string& reason, const error& why) {

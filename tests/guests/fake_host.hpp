@@ -13,7 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "channels/type_names.hpp"
+#include "channels/buffer_space.hpp"
+#include "channels/channel_desk.hpp"
+#include "channels/directory.hpp"
 #include "runtime/host.hpp"
 
 namespace Atoll::testing {
@@ -46,7 +48,7 @@ private:
 class fake_world;
 
 /// One interpreter: its tables, its inbox, its guest.
-class fake_interpreter final : public host {
+class fake_interpreter final : public host, private waker {
 public:
   fake_interpreter(fake_world& world, interpreter_id id, std::string name, std::size_t memory);
   ~fake_interpreter();
@@ -56,8 +58,9 @@ public:
   std::vector<std::string> finalizer_errors;
   int finalizers = 0;
   bool exit_done = false;
-  bool crowded = false; // what commit() answers for messages to this one
-  controls wanted;      // pending_controls()
+  std::uint32_t forged_slots = 0; // references are forged: this many slots are told apart
+  bool crowded = false;           // what commit() answers for messages to this one
+  controls wanted;                // pending_controls()
   std::string state = "new";
   std::string down_reason;
   error down_error;
@@ -75,6 +78,7 @@ public:
   heap& memory() noexcept override { return heap_; }
   export_table& exports() noexcept override { return exports_; }
   import_table& imports() noexcept override { return imports_; }
+  buffer_account& buffers() noexcept override { return buffers_; }
   wire_writer& open_message(interpreter_id to, record_kind kind) override;
   send_status commit() override;
   void rollback() override;
@@ -84,7 +88,9 @@ public:
   wire_writer& open_reply(request_id request) override;
   void reply_error(request_id request, const error& why) override;
   std::optional<received> receive_reference(const wire_ref& ref) override;
+  void put_back(wire_reader values) override;
   void give_back(wire_reader values) override;
+  channel_desk& channels() noexcept override { return desk_; }
   type_id type_named(std::string_view type) noexcept override;
   std::string_view type_name(type_id type) const noexcept override;
   time_point now() const noexcept override;
@@ -94,8 +100,8 @@ public:
                                const std::function<bool(wire_writer&)>& write_args, guest_word token) override;
   void monitor(interpreter_id target, guest_word token) override;
   void demonitor(interpreter_id target, guest_word token) override;
-  void interrupt(interpreter_id target) override;
-  void kill(interpreter_id target) override;
+  result<void> interrupt(interpreter_id target) override;
+  result<void> kill(interpreter_id target) override;
   std::optional<interpreter_info> look_up(interpreter_id target) const override;
   std::optional<interpreter_info> find(std::string_view name) const override;
   std::vector<interpreter_info> list() const override;
@@ -111,6 +117,7 @@ public:
   void request_exit(int status) override { exit_status = status; }
   void log(log_level, std::string_view text) override { logged.emplace_back(text); }
   void count_finalizer(const error* failure) override;
+  std::optional<std::uint64_t> seed() const noexcept override;
   figures stats() const override { return {{"heap_bytes", 1}}; }
   figures system_stats() const override { return {{"interpreters", 2}}; }
   void survey_references(call_id) override {}
@@ -133,7 +140,9 @@ private:
     time_point when;
     guest_word token = 0;
   };
+  void schedule() noexcept override {} // the world looks at everybody in turn
   void handle(interpreter_id from, const std::string& bytes);
+  bool take_box();
   void deliver(record_kind kind, interpreter_id from, wire_reader in);
 
   fake_world& world_;
@@ -143,6 +152,9 @@ private:
   export_table exports_;
   import_table imports_;
   bytes_writer writer_;
+  inbox_ptr box_; // where disposals and channels leave things
+  channel_desk desk_;
+  buffer_account buffers_;
   interpreter_id to_{};
   request_id replying_ = no_request;
   std::map<call_id, guest_word> calls_;
@@ -159,7 +171,11 @@ private:
 class fake_world {
 public:
   using maker = std::unique_ptr<guest> (*)(host&);
-  explicit fake_world(maker make) : make_(make) {}
+  explicit fake_world(maker make) : make_(make) {
+    where_.close_connection = [this](std::uint64_t) { ++connections_closed; };
+  }
+  /// How many bytes a record may have.
+  std::size_t record_limit = record_bytes_max;
   ~fake_world();
 
   /// A first interpreter running this code; runs everything until nothing can move.
@@ -167,9 +183,15 @@ public:
   /// Runs until nothing can move, advancing the clock.
   void settle();
   void end(fake_interpreter& who, const std::string& reason, const error& why = {});
+  /// As a shell ends a guest that was killed: nothing of it runs any more, its waits are over, its items are orphans.
+  void kill(fake_interpreter& who);
   fake_interpreter* at(interpreter_id id) const;
   fake_interpreter& operator[](std::size_t number) const { return *all_[number - 1]; }
   std::size_t size() const { return all_.size(); }
+  const buffer_space& buffers() const { return *where_.buffers(); }
+  channel_space& channels() { return *where_.channels(); }
+  /// Those that were in something nobody received; see also fake_interpreter's.
+  int connections_closed = 0;
 
 private:
   friend class fake_interpreter;
@@ -178,7 +200,7 @@ private:
   bool advance();
 
   maker make_;
-  type_names types_;
+  directory where_;
   time_point now_{std::chrono::seconds(1000)};
   std::vector<std::unique_ptr<fake_interpreter>> all_;
 };

@@ -84,7 +84,8 @@ TEST_CASE("what cannot cross is refused with the path to it, and nothing is sent
   )lua")
         == "not_shareable: not shareable: argument 2.on_click is a function; pass atoll.ref(f)\n"
            "not_shareable: not shareable: argument 1.a[2][\"b c\"] is a coroutine; pass atoll.ref(co)\n"
-           "not_shareable: not shareable: argument 1 is a table with a metatable; pass atoll.ref(t)\n"
+           "not_shareable: not shareable: argument 1 is a table with a metatable; pass atoll.ref(t), or "
+           "register its class with atoll.class\n"
            "not_shareable: not shareable: argument 1 is a userdata; pass atoll.ref(u)\n"
            "argument 1 (a key) is a function; pass atoll.ref(f)\n"
            "true\tis nested too deep (200 tables at most)\n"

@@ -63,13 +63,23 @@ result<void> set_on_f(const interpreter_handle& who, extra_index i, int n) {
       .get();
 }
 
+/// Who holds the one object that is held.
+std::vector<interpreter_id> holders(Atoll::system& whole) {
+  const auto all = whole.references();
+  return all && all->size() == 1 ? all->front().holders : std::vector<interpreter_id>{};
+}
+
 /// A new function of `owner`, with an extra, that `holder` alone holds when this returns.
-void hand_over(const interpreter_handle& owner, const interpreter_handle& holder, extra_index i) {
-  const auto f = owner.call<ref<>>("make").get().value();
+void hand_over(Atoll::system& whole, const interpreter_handle& owner, const interpreter_handle& holder, extra_index i) {
+  auto f = owner.call<ref<>>("make").get().value();
   REQUIRE(with_code(f, [i](lua_code& all, code_object& code) {
             return code.set_extra(all.registry(), i, as_extra(1));
           }).get());
   REQUIRE(holder.call<void>("hold", f).get());
+  f = {};
+  const std::vector<interpreter_id> alone{holder.id()};
+  for (int k = 0; k < 2000 && holders(whole) != alone; ++k) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  REQUIRE(holders(whole) == alone);
 }
 
 /// Waits until `n` were freed.
@@ -105,7 +115,7 @@ TEST_CASE("code: a function another interpreter held last is freed by its owner,
   const auto holder = r.spawn("local held; return {hold = function(f) held = f end, "
                               "drop = function() held = nil collectgarbage() collectgarbage() end}");
   const extra_index i = request(owner);
-  hand_over(owner, holder, i);
+  hand_over(r.whole, owner, holder, i);
   REQUIRE(owner.call<void>("collect").get());
   CHECK(freed == 0);
   REQUIRE(holder.call<void>("drop").get());
@@ -244,7 +254,7 @@ TEST_CASE("code: a function another interpreter still holds at finalization is f
   // The same number means another function there.
   REQUIRE(request(holder, [](void*) { ++freed_elsewhere; }) == i);
   REQUIRE(set_on_f(holder, i, 2));
-  hand_over(owner, holder, i);
+  hand_over(r.whole, owner, holder, i);
   CHECK(r.whole.finalize().verdict == finalization_report::verdict_kind::clean);
   CHECK(freed == 1);
   CHECK(freed_elsewhere == 1);

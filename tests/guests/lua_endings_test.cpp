@@ -90,6 +90,107 @@ TEST_CASE("an interrupted __close may use pcall as ever, but not for ever") {
   CHECK(main.logged[1].find("interrupted") != std::string::npos);
 }
 
+namespace {
+
+/// Loops in whatever catches errors, or runs code where Lua lets no hook run.
+const std::vector<std::string> stubborn_loops = {
+    "while true do load(function() while true do end end) end",
+    "while true do pcall(load, function() while true do end end) end",
+    "while true do xpcall(error, function() while true do end end) end",
+    "while true do xpcall(function() while true do end end, function() while true do end end) end",
+    "while true do xpcall(function() while true do end end, function() error('again') end) end",
+    "while true do local co = coroutine.create(function() local t <close> = setmetatable({}, {__close = function() "
+    "while true do end end}) coroutine.yield() end) coroutine.resume(co) coroutine.close(co) end",
+    "while true do local f = coroutine.wrap(function() local t <close> = setmetatable({}, {__close = function() while "
+    "true do end end}) error('x') end) pcall(f) end",
+    "while true do for _ in coroutine.wrap(function() while true do end end) do end end",
+    "while true do setmetatable({}, {__gc = function() while true do end end}) collectgarbage() end",
+    "while true do setmetatable({}, {__gc = function() while true do pcall(function() while true do end end) end "
+    "end}) collectgarbage() end",
+    "while true do pcall(function() setmetatable({}, {__gc = function() while true do end end}) collectgarbage() end) "
+    "end",
+    "while true do debug.sethook() pcall(function() while true do debug.sethook() end end) end",
+    "while true do pcall(string.gsub, 'aaa', 'a', function() while true do end end) end",
+    "while true do pcall(table.sort, {3, 2, 1}, function() while true do end end) end",
+    "package.searchers[1] = function() while true do end end while true do pcall(require, 'nothing') end",
+    "while true do pcall(tostring, setmetatable({}, {__tostring = function() while true do end end})) end",
+    "local t = setmetatable({}, {__index = function() while true do end end, __concat = function() while true do end "
+    "end}) while true do pcall(function() return t.x end) pcall(function() return t .. t end) end",
+    "while true do pcall(next, {}, 'no') pcall(error, setmetatable({}, {__tostring = function() while true do end "
+    "end})) "
+    "end",
+    "local t <close> = setmetatable({}, {__close = function() debug.sethook() while true do end end}) while true do "
+    "end",
+    "local t <close> = setmetatable({}, {__close = function() while true do pcall(string.rep, 'x', 1000000) end end}) "
+    "while true do end",
+    "local function f() local t <close> = setmetatable({}, {__close = f}) while true do end end f()",
+};
+
+} // namespace
+
+TEST_CASE("whatever a loop hides in, an interrupt ends it, and the interpreter lives on") {
+  for (const std::string& loop : stubborn_loops) {
+    CAPTURE(loop);
+    fake_world world(make_lua_guest);
+    auto& main = world.run(std::string(head) + "return {spin = function() " + loop
+                           + " end, check = function() log('alive') end}");
+    const auto start = std::chrono::steady_clock::now();
+    deliver_under(main, to("spin"), {.interrupt = true});
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(10)); // 0.01 to 0.4 s here
+    REQUIRE_FALSE(main.logged.empty());
+    CHECK(main.logged.back().find("in spin: interrupted") != std::string::npos);
+    main.program->deliver(to("check"));
+    CHECK(main.logged.back() == "alive");
+    CHECK(main.program->tasks() == 0);
+  }
+}
+
+TEST_CASE("whatever a loop hides in, a kill ends it") {
+  for (const std::string& loop : stubborn_loops) {
+    CAPTURE(loop);
+    fake_world world(make_lua_guest);
+    auto& main = world.run(std::string(head) + "return {spin = function() " + loop + " log('went on') end}");
+    const auto start = std::chrono::steady_clock::now();
+    deliver_under(main, to("spin"), {.kill = true});
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5)); // some milliseconds here
+    main.program->interrupt(errc::killed);
+    main.program->close();
+    CHECK(lines(main).find("went on") == std::string::npos);
+  }
+}
+
+TEST_CASE("an object's __gc works as ever: called once, with its errors as warnings, by hand too") {
+  CHECK(logged(R"lua(
+    local mt = {__gc = function(o) log("gone", o.name) end}
+    setmetatable({name = "a"}, mt)
+    collectgarbage()
+    local b = setmetatable({name = "b"}, mt)
+    mt.__gc(b)
+    b = nil
+    collectgarbage()
+    setmetatable({}, {__gc = function() setmetatable({name = "nested"}, mt) mt.__gc({name = "by hand"}) end})
+    collectgarbage() collectgarbage()
+    setmetatable({}, {__gc = function() error("oops", 0) end})
+    collectgarbage()
+    setmetatable({}, {__gc = function() log(pcall(atoll.sleep, 1)) end})
+    collectgarbage()
+    local late = {__gc = true}
+    setmetatable({name = "late"}, late)
+    late.__gc = mt.__gc
+    collectgarbage()
+    debug.setmetatable({name = "by debug"}, {__gc = function(o) log("gone", o.name) end})
+    collectgarbage()
+    log(pcall(setmetatable, {}, 1))
+    log(pcall(setmetatable, setmetatable({}, {__metatable = 1}), {}))
+    log(getmetatable(setmetatable({}, mt)) == mt, load("return 1 + 1")(), load("return +"))
+  )lua")
+        == "gone\ta\ngone\tb\ngone\tb\ngone\tby hand\ngone\tnested\nerror in __gc (oops)\n"
+           "false\tcannot wait across a C call (a comparison, a metamethod)\ngone\tlate\ngone\tby debug\n"
+           "false\tbad argument #2 to 'setmetatable' (nil or table expected, got number)\n"
+           "false\tcannot change a protected metatable\n"
+           "true\t2\tnil\t[string \"return +\"]:1: unexpected symbol near '+'\n");
+}
+
 TEST_CASE("a kill runs nothing of the guest any more") {
   fake_world world(make_lua_guest);
   auto& main = world.run(std::string(head) + R"lua(

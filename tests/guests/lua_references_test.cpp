@@ -138,7 +138,8 @@ TEST_CASE(
         == "true\ttrue\t21\tme\n"
            "true\ttrue\ttrue\n"
            "reference to own Class: ADDRESS\n"
-           "not_shareable\tnot shareable: argument 1 is a table with a metatable; pass atoll.ref(t)\n");
+           "not_shareable\tnot shareable: argument 1 is a table with a metatable; pass atoll.ref(t), or "
+           "register its class with atoll.class\n");
 }
 
 TEST_CASE("a reference tells its owner and type without asking, at a third interpreter and after the owner's end") {

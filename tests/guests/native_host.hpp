@@ -12,13 +12,21 @@
 #include <string>
 #include <vector>
 
-#include "channels/type_names.hpp"
+#include "channels/buffer_space.hpp"
+#include "channels/channel_desk.hpp"
+#include "channels/channel_value.hpp"
+#include "channels/directory.hpp"
 #include "guests/native/factory.hpp"
 #include "guests/native/native_guest.hpp"
 #include "runtime/references.hpp"
 #include "tests/runtime/wire_buffer.hpp"
 
 namespace Atoll::testing {
+
+/// The tests give the turns.
+struct no_waker final : waker {
+  void schedule() noexcept override {}
+};
 
 class native_host final : public host {
 public:
@@ -28,8 +36,10 @@ public:
     std::string body;
   };
 
-  explicit native_host(std::size_t memory = 0) : heap_(memory) {}
+  explicit native_host(std::size_t memory = 0) : heap_(memory) { box_->set_waker(waker_); }
+  ~native_host() { channel_desk::drop_ready(*box_); } // as the shell when it has closed its inbox
 
+  const std::shared_ptr<buffer_space> space = std::make_shared<buffer_space>();
   // What happened.
   std::vector<sent_message> sent;
   std::map<request_id, result<std::string>> replies;
@@ -38,10 +48,15 @@ public:
   std::vector<std::uint64_t> closed_connections;
   std::vector<std::string> finalizer_failures;
   int finalizers = 0;
+  std::map<call_id, guest_word> calls;                                    // open ones, and who waits for their answers
+  std::vector<std::pair<interpreter_id, guest_word>> rooms;               // who waits for room at whom
+  std::multimap<time_point, std::pair<std::uint64_t, guest_word>> timers; // by when: number, who waits
+  std::size_t given_back = 0;                                             // answers
   bool has_exited = false;
   // What is to happen.
   controls wanted;
-  send_status next_status = send_status::sent;
+  send_status next_status = send_status::sent; // of the next message
+  time_point clock{};
   std::size_t message_limit = std::numeric_limits<std::size_t>::max();
 
   interpreter_id id() const noexcept override { return interpreter_id{5}; }
@@ -49,6 +64,8 @@ public:
   heap& memory() noexcept override { return heap_; }
   export_table& exports() noexcept override { return exports_; }
   import_table& imports() noexcept override { return imports_; }
+  channel_desk& channels() noexcept override { return desk_; }
+  buffer_account& buffers() noexcept override { return buffers_; }
 
   wire_writer& open_message(interpreter_id to, record_kind kind) override {
     open_ = {to, kind, {}};
@@ -62,13 +79,14 @@ public:
   }
   send_status commit() override {
     if (writer_->failed()) return send_status::no_memory;
-    if (next_status > send_status::crowded) return std::exchange(next_status, send_status::sent);
+    const send_status status = std::exchange(next_status, send_status::sent);
+    if (status > send_status::crowded) return status;
     open_.body = writer_->bytes();
     if (request_ != no_request)
       replies.emplace(request_, open_.body);
     else
       sent.push_back(open_);
-    return send_status::sent;
+    return status;
   }
   void rollback() override {
     struct restore final : wire_visitor {
@@ -79,11 +97,14 @@ public:
         else
           self.imports_.put_back(r);
       }
+      void on_buffer(const wire_slice& s) override { self.space->give_back(s); }
+      void on_channel(channel_number c) override { self.desk_.space().drop_held(c); }
       native_host& self;
     } visitor(*this);
     wire_reader in = writer_->reader();
+    if (open_.kind == record_kind::call) calls.erase(in.get_u64());
     if (open_.kind == record_kind::invoke) {
-      in.get_u64();
+      calls.erase(in.get_u64());
       in.get_u8();
       const wire_ref target = in.get_reference();
       if (!in.failed()) visitor.on_reference(target);
@@ -105,8 +126,8 @@ public:
     if (!object) return std::nullopt;
     return received{true, *object, import_table::none};
   }
-  type_id type_named(std::string_view type) noexcept override { return types_.id_of(type); }
-  std::string_view type_name(type_id type) const noexcept override { return types_.name_of(type); }
+  type_id type_named(std::string_view type) noexcept override { return where_.types()->id_of(type); }
+  std::string_view type_name(type_id type) const noexcept override { return where_.types()->name_of(type); }
   void close_connection(std::uint64_t connection) override { closed_connections.push_back(connection); }
   void exited() override { has_exited = true; }
   void log(log_level, std::string_view text) override { logged.emplace_back(text); }
@@ -115,22 +136,57 @@ public:
     if (failure != nullptr) finalizer_failures.push_back(failure->message);
   }
 
+  call_id open_call(guest_word token) override {
+    calls.emplace(++last_call_, token);
+    return last_call_;
+  }
+  void forget_call(call_id call) override { calls.erase(call); }
+  void await_room(interpreter_id receiver, guest_word token) override { rooms.emplace_back(receiver, token); }
+  void put_back(wire_reader values) override {
+    wire_reader in = values;
+    struct putter final : wire_visitor {
+      explicit putter(native_host& h) : self(h) {}
+      void on_reference(const wire_ref& r) override {
+        if (r.id.owner == self.id())
+          self.exports_.take_back(r.id, r.credit);
+        else
+          self.imports_.put_back(r);
+      }
+      void on_channel(channel_number c) override { self.desk_.space().drop_held(c); }
+      native_host& self;
+    } visitor(*this);
+    walk_values(in, visitor);
+  }
+  void give_back(wire_reader values) override {
+    struct putter final : wire_visitor {
+      explicit putter(native_host& h) : self(h) {}
+      void on_reference(const wire_ref& r) override {
+        if (const auto got = self.receive_reference(r); got && !got->own) self.imports_.drop_use(got->import);
+      }
+      void on_channel(channel_number c) override { self.desk_.space().drop_held(c); }
+      native_host& self;
+    } visitor(*this);
+    walk_values(values, visitor);
+    ++given_back;
+  }
+  time_point now() const noexcept override { return clock; }
+  std::uint64_t set_timer(time_point when, guest_word token) override {
+    timers.emplace(when, std::pair(++last_timer_, token));
+    return last_timer_;
+  }
+  void cancel_timer(std::uint64_t timer) override {
+    std::erase_if(timers, [&](const auto& t) { return t.second.first == timer; });
+  }
+
   // What native guests do not use.
-  call_id open_call(guest_word) override { return 1; }
-  void forget_call(call_id) override {}
-  void await_room(interpreter_id, guest_word) override {}
-  void give_back(wire_reader) override {}
-  time_point now() const noexcept override { return {}; }
-  std::uint64_t set_timer(time_point, guest_word) override { return 0; }
-  void cancel_timer(std::uint64_t) override {}
   result<interpreter_id> spawn(const spawn_options&, const source&, const std::function<bool(wire_writer&)>&,
                                guest_word) override {
     return fail(errc::invalid_argument, "no spawn here");
   }
   void monitor(interpreter_id, guest_word) override {}
   void demonitor(interpreter_id, guest_word) override {}
-  void interrupt(interpreter_id) override {}
-  void kill(interpreter_id) override {}
+  result<void> interrupt(interpreter_id) override { return {}; }
+  result<void> kill(interpreter_id) override { return {}; }
   std::optional<interpreter_info> look_up(interpreter_id) const override { return {}; }
   std::optional<interpreter_info> find(std::string_view) const override { return {}; }
   std::vector<interpreter_info> list() const override { return {}; }
@@ -150,14 +206,20 @@ public:
 
 private:
   std::string name_ = "accounts";
-  type_names types_;
+  directory where_;
+  inbox_ptr box_{new inbox(interpreter_id{5}, 65536)};
+  no_waker waker_;
+  channel_desk desk_{interpreter_id{5}, box_, where_.channels()};
   heap heap_;
   credit_policy policy_{.grant = 4, .low = 1, .cap = 16};
   export_table exports_{interpreter_id{5}, policy_};
   import_table imports_{interpreter_id{5}, policy_};
+  buffer_account buffers_{space, interpreter_id{5}, "native", &heap_, nullptr};
   sent_message open_{};
   std::unique_ptr<wire_buffer> writer_;
   request_id request_ = no_request;
+  call_id last_call_ = 0;
+  std::uint64_t last_timer_ = 0;
 };
 
 /// The only result, of an answer that is one.
@@ -185,9 +247,13 @@ public:
 
   template <class... Args>
   native_results start(Args&&... args) {
+    return reply(begin_start(std::forward<Args>(args)...));
+  }
+  template <class... Args>
+  request_id begin_start(Args&&... args) {
     const std::string bytes = encode(std::vector<value>{to_value(std::forward<Args>(args))...});
     guest_->start(++requests_, {}, wire_reader(bytes));
-    return take_reply();
+    return requests_;
   }
   template <class... Args>
   native_results call(std::string_view function, Args&&... args) {
@@ -215,8 +281,114 @@ public:
     const std::string bytes = encode(args);
     return deliver_bytes(kind, op, target, name, bytes);
   }
+  /// Calls a function that does not answer at once; finish() or reply() tells how that went.
+  template <class... Args>
+  request_id begin(std::string_view function, Args&&... args) {
+    return deliver_request(record_kind::call, {}, {}, function, {to_value(std::forward<Args>(args))...});
+  }
+  template <class... Args>
+  request_id begin_method(const value& target, std::string_view name, Args&&... args) {
+    return deliver_request(record_kind::invoke, invoke_op::method, target, name,
+                           {to_value(std::forward<Args>(args))...});
+  }
+  bool answered(request_id request) const { return host.replies.contains(request); }
+  native_results reply(request_id request) {
+    const auto at = host.replies.find(request);
+    if (at == host.replies.end()) throw std::logic_error("a request was not answered");
+    const result<std::string> reply = at->second;
+    if (!reply) return tl::unexpected<error>(reply.error());
+    peer_codec codec(*this);
+    return decode_values(wire_reader(*reply), codec);
+  }
+
+  /// Answers the call that has waited longest, as the shell does.
+  template <class... Args>
+  void answer_call(Args&&... results) {
+    const std::string bytes = encode(std::vector<value>{to_value(std::forward<Args>(results))...});
+    resume(take_call(), {.what = outcome::kind::values, .values = wire_reader(bytes)});
+  }
+  void fail_call(const error& why) { resume(take_call(), {.what = outcome::kind::failed, .failure = &why}); }
+  guest_word take_call() {
+    if (host.calls.empty()) throw std::logic_error("no call is open");
+    const guest_word token = host.calls.begin()->second;
+    host.calls.erase(host.calls.begin());
+    return token;
+  }
+  void resume(guest_word token, const outcome& what) {
+    guest_->resume(token, what);
+    run();
+  }
+  /// The rest of the turn.
+  void run() {
+    while (guest_->run_ready()) {
+    }
+    settle();
+  }
+  /// The peer sends, receives and ends, all at once.
+  channel_status peer_send(const any_channel& to, const value& v) {
+    channel_item item;
+    peer_codec codec(*this);
+    if (!encode_values(item.bytes, codec, {&v, 1})) throw std::logic_error("the test's item cannot be sent");
+    item.info = {interpreter_id{9}, handle_of(to)->options().orphans, false};
+    aftermath after;
+    const channel_status how = handle_of(to)->send(item, after);
+    host.channels().space().settle(after);
+    return how;
+  }
+  result<value> peer_receive(const any_channel& from) {
+    channel_item item;
+    if (!item.bytes.reserve(item_ring::inline_max)) throw std::bad_alloc();
+    aftermath after;
+    const channel_status how = handle_of(from)->receive(interpreter_id{9}, item, after);
+    host.channels().space().settle(after);
+    if (how != channel_status::done) return tl::unexpected<error>(channel_error(*handle_of(from), how));
+    peer_codec codec(*this);
+    return decode_values(item.bytes.reader(), codec)->front();
+  }
+  /// Waits on channels that were decided go on, as in the shell's turn.
+  void resume_channels() {
+    host.channels().take_ready([] { return true; },
+                               [this](guest_word token) { guest_->resume(token, {.what = outcome::kind::channel}); });
+    run();
+  }
+  void make_room() {
+    for (const auto& [receiver, token] : std::exchange(host.rooms, {})) resume(token, {.what = outcome::kind::room});
+  }
+  /// Time passes, and timers go off.
+  void pass(clock_type::duration how_long) {
+    host.clock += how_long;
+    while (!host.timers.empty() && host.timers.begin()->first <= host.clock) {
+      const guest_word token = host.timers.begin()->second.second;
+      host.timers.erase(host.timers.begin());
+      resume(token, {.what = outcome::kind::timer});
+    }
+  }
+  /// What the shell does at the end of the drain.
+  void fail_waiting() {
+    const error why{errc::runtime_finalizing, "the runtime is being finalized", {}, {}, {}, {}};
+    const outcome failed{.what = outcome::kind::failed, .failure = &why};
+    for (const auto& [call, token] : std::exchange(host.calls, {})) guest_->resume(token, failed);
+    for (const auto& [when, timer] : std::exchange(host.timers, {})) guest_->resume(timer.second, failed);
+    for (const guest_word token : host.channels().withdraw_all()) guest_->resume(token, failed);
+    run();
+  }
+
   native_results deliver_bytes(record_kind kind, invoke_op op, const value& target, std::string_view name,
                                std::string_view bytes) {
+    const request_id request = request_bytes(kind, op, target, name, bytes);
+    native_results r = reply(request);
+    settle();
+    return r;
+  }
+  request_id deliver_request(record_kind kind, invoke_op op, const value& target, std::string_view name,
+                             const std::vector<value>& args) {
+    const std::string bytes = encode(args);
+    const request_id request = request_bytes(kind, op, target, name, bytes);
+    run();
+    return request;
+  }
+  request_id request_bytes(record_kind kind, invoke_op op, const value& target, std::string_view name,
+                           std::string_view bytes) {
     incoming m;
     m.kind = kind;
     m.from = interpreter_id{9};
@@ -229,9 +401,7 @@ public:
       m.target = host.receive_reference(imports_.give_target(i))->object;
     }
     guest_->deliver(m);
-    native_results r = take_reply();
-    settle();
-    return r;
+    return m.request;
   }
 
   /// An object of the peer's own, as it would pass it.
@@ -305,6 +475,12 @@ private:
       }
       return reference(std::make_shared<peer_holder>(self.imports_, self.imports_.receive(r)));
     }
+    bool put_channel(wire_writer& out, const any_channel& c) override {
+      return Atoll::put_channel(out, self.host.channels().space(), c);
+    }
+    any_channel get_channel(channel_number number) override {
+      return Atoll::get_channel(self.host.channels().space(), number);
+    }
     native_pair& self;
   };
 
@@ -325,15 +501,6 @@ private:
     peer_codec codec(*this);
     if (!encode_values(b, codec, args)) throw std::logic_error("the test's arguments cannot be sent");
     return std::string(b.bytes());
-  }
-
-  native_results take_reply() {
-    const auto at = host.replies.find(requests_);
-    if (at == host.replies.end()) throw std::logic_error("a request was not answered");
-    const result<std::string> reply = at->second;
-    if (!reply) return tl::unexpected<error>(reply.error());
-    peer_codec codec(*this);
-    return decode_values(wire_reader(*reply), codec);
   }
 
   export_table exports_{interpreter_id{9}, {.grant = 4, .low = 1, .cap = 16}};

@@ -1,11 +1,10 @@
--- A main that others killed has not ended well.
+-- A main that killed itself has not ended well. (Others cannot: lua_main_is_safe.lua.)
 -- expect: killing
 -- expect-error: atoll: interpreter 1 'main'
 -- expect-error: was killed
 -- expect-status: 1
 
 local atoll = require "atoll"
-local w = atoll.spawn{code = "return {f = function() require 'atoll'.find('main'):kill() end}"}
 print("killing")
-w:send("f")
+atoll.self():kill()
 atoll.sleep(10)

@@ -1,7 +1,7 @@
 -- What a program is told when it asks for the wrong thing: the function, the argument, the interpreter, the option.
 -- expect: bad argument #1 to 'spawn' (path or table expected, got no value)
 -- expect: bad argument #1 to 'spawn' (there is no option 'cod', but code, file, chunk)
--- expect: bad argument #2 to 'spawn' (there is no option 'nmae', but name, args, memory, language)
+-- expect: bad argument #2 to 'spawn' (there is no option 'nmae', but name, args, memory, language, message_cpu, call_time, time_slice, high_water, interpreters, call_depth)
 -- expect: bad argument #2 to 'spawn' (memory must be a number of bytes)
 -- expect: bad argument #2 to 'spawn' (args must be a table, not a number)
 -- expect: bad argument #3 to 'finalizer' (priority must be a whole number)
@@ -51,5 +51,5 @@ atoll.sleep(0.02)
 
 -- Errors in callbacks name their interpreter once.
 atoll.after(0, function() error("late") end)
-atoll.task(function() error("unseen") end)
+kept = atoll.task(function() error("unseen") end) -- one collected before it fails is told as an error in a task
 atoll.at_exit(function() error("at the end") end)

@@ -10,49 +10,19 @@
 
 #include "runtime/value_cast.hpp"
 #include "runtime/value_codec.hpp"
+#include "tests/runtime/random_values.hpp"
 #include "tests/runtime/wire_buffer.hpp"
 #include "tests/seeds.hpp"
 
 using namespace Atoll;
+using Atoll::testing::buffer_value;
+using Atoll::testing::number_codec;
+using Atoll::testing::number_holder;
+using Atoll::testing::random_graph;
 using Atoll::testing::seeds;
 using Atoll::testing::wire_buffer;
 
 namespace {
-
-// Objects are numbers here; how many references are alive is counted.
-struct number_holder final : reference_holder {
-  number_holder(std::uint32_t n, int& alive) : object(n), alive_(alive) { ++alive_; }
-  ~number_holder() override { --alive_; }
-  bool same_object(const reference_holder& other) const noexcept override {
-    const auto* o = dynamic_cast<const number_holder*>(&other);
-    return o != nullptr && o->object == object;
-  }
-  std::string describe() const override { return "object " + std::to_string(object); }
-
-  std::uint32_t object;
-
-private:
-  int& alive_;
-};
-
-struct number_codec final : reference_codec {
-  int alive = 0;
-  int taken = 0;
-  int refused_connections = 0;
-
-  reference make(std::uint32_t n) { return reference(std::make_shared<number_holder>(n, alive)); }
-  bool put(wire_writer& out, const reference& r) override {
-    const auto* held = r.as<number_holder>();
-    if (held == nullptr) return false;
-    out.put_reference({{interpreter_id{2}, held->object, 1}, 1, {}});
-    return true;
-  }
-  reference get(const wire_ref& r) override {
-    ++taken;
-    return r.id.generation == 1 ? make(r.id.slot) : reference();
-  }
-  void refuse_connection(std::uint64_t) override { ++refused_connections; }
-};
 
 table list(std::initializer_list<value> items) {
   table t;
@@ -237,6 +207,94 @@ TEST_CASE("codec: tables that are shared stay shared, over all values of a messa
   CHECK(pair.items()[0].if_table()->same(*(*back)[1].if_table()));
 }
 
+TEST_CASE("codec: a packed object is a table with a class, stays one, and is shared as one") {
+  number_codec codec;
+  table packed = list({1, value(), codec.make(2)});
+  packed.set_packed_class("vector");
+  const std::vector<value> values{list({packed}), packed};
+  wire_buffer b;
+  REQUIRE(encode_values(b, codec, values));
+  const auto back = decode_values(b.reader(), codec);
+  REQUIRE(back);
+  CHECK(*back == values);
+  const table& inner = *(*back)[0].if_table()->items()[0].if_table();
+  CHECK(inner.packed_class() == "vector");
+  CHECK(inner.same(*(*back)[1].if_table()));
+  CHECK(value(packed) != value(list({1, value(), codec.make(2)})));
+  table numbers = list({1, 2});
+  numbers.set_packed_class("pair");
+  CHECK(to_string(numbers) == "pair{1, 2}");
+}
+
+TEST_CASE("codec: a packed object cannot have pairs, nor contain itself or what contains it") {
+  number_codec codec;
+  const auto complaint = [&](const table& t) {
+    wire_buffer b;
+    const value v = t;
+    const auto put = encode_values(b, codec, std::span(&v, 1));
+    return put ? std::string() : put.error().message;
+  };
+  table packed;
+  packed.set_packed_class("box");
+  packed.set("k", 1);
+  CHECK(complaint(packed) == "not shareable: a packed object has items alone, no pairs");
+  packed.clear();
+  table inside = packed.sibling();
+  inside.append(inside);
+  packed.append(inside);
+  packed.append(inside);
+  CHECK(complaint(packed).empty());
+  inside.set("back", packed);
+  CHECK(complaint(packed)
+        == "not shareable: (value 1 of class 'box').back: leads back to what contains its packed object");
+  packed.clear();
+  table outer = packed.sibling();
+  outer.append(packed);
+  packed.append(outer);
+  CHECK(complaint(outer)
+        == "not shareable: [1] (value 1 of class 'box'): leads back to what contains its packed object");
+}
+
+TEST_CASE("codec: what cannot cross is named inside keys and packed objects too") {
+  number_codec codec;
+  table packed = list({1, reference()});
+  packed.set_packed_class("box");
+  table t;
+  t.set(list({packed}), 1);
+  wire_buffer b;
+  const value v = list({0, t});
+  const auto put = encode_values(b, codec, std::span(&v, 1));
+  REQUIRE(!put);
+  CHECK(put.error().message.find("not shareable: [2] (a key)[1] (value 2 of class 'box'): a reference") == 0);
+}
+
+TEST_CASE("codec: a message over the size limit is refused by an error that names it") {
+  number_codec codec;
+  wire_buffer b;
+  b.limit(1000);
+  const value v = list({std::string(600, 'x'), std::string(600, 'y')});
+  const auto put = encode_values(b, codec, std::span(&v, 1));
+  REQUIRE(!put);
+  CHECK(put.error().code == errc::not_shareable);
+  CHECK(put.error().message.find("larger than 1000 bytes") != std::string::npos);
+}
+
+TEST_CASE("codec: strings of no bytes and of 64 MiB, and a million entries, cross whole") {
+  std::string big(std::size_t{64} << 20U, 'x');
+  big.back() = '\0';
+  table wide;
+  for (int i = 0; i < 1'000'000; ++i) wide.append(i);
+  wide.append(big);
+  wide.append("");
+  const value back = round_trip(wide);
+  REQUIRE(back.if_table() != nullptr);
+  const auto& items = back.if_table()->items();
+  REQUIRE(items.size() == wide.items().size());
+  CHECK(*items[999'999].if_integer() == 999'999);
+  CHECK(*items[1'000'000].if_string() == big);
+  CHECK(items[1'000'001].if_string()->empty());
+}
+
 TEST_CASE("codec: references pass through the codec and die with the values") {
   number_codec codec;
   wire_buffer b;
@@ -312,6 +370,36 @@ TEST_CASE("codec: tables nest to the limit and not beyond, on both sides") {
   CHECK(back.error().code == errc::bad_message);
 }
 
+TEST_CASE("codec: a buffer crosses as itself, and one that cannot says why, with its code and its path") {
+  number_codec codec;
+  wire_buffer b;
+  const std::vector<value> sent = {buffer_value(3), list({buffer_value(4), 5})};
+  CHECK(encode_values(b, codec, sent));
+  const auto back = decode_values(b.reader(), codec);
+  REQUIRE(back);
+  CHECK(*back == sent);
+  CHECK_FALSE((*back)[0] == buffer_value(4));
+  CHECK(to_string(sent[1]) == "{<buffer 4>, 5}");
+
+  wire_buffer refused;
+  const auto put = encode_values(refused, codec, std::vector<value>{list({1, buffer_value(13)})});
+  REQUIRE(!put);
+  CHECK(put.error().code == errc::buffer_moved);
+  CHECK(put.error().message == "[2]: buffer 13 was moved");
+
+  wire_buffer late;
+  CHECK(encode_values(late, codec, std::vector<value>{buffer_value(14), codec.make(1), buffer_value(6)}));
+  codec.buffers_taken = 0;
+  const auto got = decode_values(late.reader(), codec);
+  REQUIRE(!got);
+  CHECK(got.error().code == errc::out_of_memory);
+  CHECK(codec.buffers_taken == 2); // and what lies behind it is let go of
+  CHECK(codec.alive == 0);
+  no_references none;
+  CHECK(encode_values(late, none, sent).error().code == errc::not_shareable);
+  CHECK(decode_values(b.reader(), none).error().code == errc::bad_message);
+}
+
 TEST_CASE("codec: a refused message lets go of every reference and connection in it") {
   number_codec codec;
   wire_buffer b;
@@ -352,52 +440,20 @@ TEST_CASE("codec: broken tables are refused before they cost memory") {
     b.put_tag(wire_tag::table_again);
     b.put_u32(1);
   }));
+  CHECK(table_of(1, 0, [](wire_buffer& b) {
+    b.put_tag(wire_tag::packed);
+    b.put_text("class");
+    b.put_u32(0xFFFFFFFF);
+  }));
+  CHECK(table_of(1, 0, [](wire_buffer& b) {
+    b.put_tag(wire_tag::packed);
+    b.put_u32(0xFFFFFFFF);
+  }));
 }
 
 // -- random --------------------------------------------------------------------------------------------------------------
 
 namespace {
-
-class random_graph {
-public:
-  random_graph(std::mt19937_64& random, number_codec& codec) : random_(random), codec_(codec) {
-    const std::size_t tables = 1 + below(8);
-    for (std::size_t i = 0; i < tables; ++i) tables_.push_back(tables_.empty() ? table() : tables_.front().sibling());
-    for (table& t : tables_) fill(t);
-  }
-
-  std::vector<value> take(std::size_t n) {
-    std::vector<value> values;
-    for (std::size_t i = 0; i < n; ++i) values.push_back(any());
-    return values;
-  }
-
-  std::size_t below(std::size_t n) { return random_() % n; }
-
-private:
-  void fill(table& t) {
-    for (std::size_t n = below(6); n > 0; --n) t.append(any());
-    for (std::size_t n = below(6); n > 0; --n) t.set(any(), any());
-  }
-
-  value any() {
-    switch (below(10)) {
-    case 0: return {};
-    case 1: return below(2) == 0;
-    case 2: return static_cast<std::int64_t>(random_());
-    case 3: return static_cast<std::int64_t>(below(300)) - 100;
-    case 4: return std::bit_cast<double>(random_());
-    case 5: return std::string(below(130), static_cast<char>(random_()));
-    case 6: return codec_.make(static_cast<std::uint32_t>(below(5)));
-    case 7: return interpreter_id{below(9)};
-    default: return tables_[below(tables_.size())];
-    }
-  }
-
-  std::mt19937_64& random_;
-  number_codec& codec_;
-  std::vector<table> tables_;
-};
 
 struct reference_counter final : wire_visitor {
   int references = 0;

@@ -3,19 +3,7 @@
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-failed=0
-
-# expect STATUS TEXT WORD...: runs atoll with the words; its standard output and error together must contain TEXT.
-expect() {
-  local want=$1 text=$2 got=0
-  shift 2
-  timeout 20 "$ATOLL" "$@" >"$scratch/out" 2>&1 </dev/null || got=$?
-  if [[ $got -ne $want ]] || ! grep -qF -e "$text" "$scratch/out"; then
-    echo "FAILED: atoll $*: status $got, expected $want with '$text'"
-    cat "$scratch/out"
-    failed=1
-  fi
-}
+source "$(dirname "$0")/../expect.bash"
 
 cd "$scratch"
 echo 'print(#arg, ...)' >args.lua

@@ -1,28 +1,14 @@
 # The simulation must notice when the real code breaks a rule: each mutant is one source file with one rule taken out,
 # linked ahead of the libraries, and a test that fails when the simulation runs clean with it.
 #
-# atoll_mutant(NAME FILE FROM TO [FROM TO...]): FROM stands in FILE exactly once; when the code moves on, CMake says so.
-# A header's mutant compiles the sources that use it as well (mutant_users).
+# atoll_mutant(NAME FILE FROM TO [FROM TO...]): see broken_copy.cmake. A header's mutant compiles the sources
+# that use it as well (mutant_users).
 set(mutant_users runtime/exports.cpp actors/shell/interpreter_turn.cpp actors/shell/interpreter_host.cpp)
 
 function(atoll_mutant name file)
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/${file}")
-  file(READ "${PROJECT_SOURCE_DIR}/${file}" text)
-  math(EXPR last "${ARGC} - 1")
-  foreach(i RANGE 2 ${last} 2)
-    math(EXPR j "${i} + 1")
-    string(LENGTH "${text}" before)
-    string(REPLACE "${ARGV${i}}" "" without "${text}")
-    string(LENGTH "${without}" after)
-    string(LENGTH "${ARGV${i}}" size)
-    math(EXPR removed "${before} - ${after}")
-    if(NOT removed EQUAL size)
-      message(FATAL_ERROR "tests/simulation/mutants.cmake: mutant ${name}: this stands not once in ${file}: ${ARGV${i}}")
-    endif()
-    string(REPLACE "${ARGV${i}}" "${ARGV${j}}" text "${text}")
-  endforeach()
   set(folder "${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}")
-  file(CONFIGURE OUTPUT "${folder}/${file}" CONTENT "${text}" @ONLY)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "") # ARGN would fall apart at semicolons
+  atoll_broken_copy("${folder}" "${file}" ${arg_UNPARSED_ARGUMENTS})
   set(sources "${folder}/${file}")
   if(file MATCHES "\\.hpp$")
     list(TRANSFORM mutant_users PREPEND "${PROJECT_SOURCE_DIR}/" OUTPUT_VARIABLE sources)
@@ -96,7 +82,7 @@ atoll_mutant(surplus_lost runtime/imports.cpp
   "  if (false) queue_.add_decref")
 # A message taken back brings its credit back.
 atoll_mutant(rollback_forgets actors/shell/interpreter_host.cpp
-  "        self_.imports_.put_back(ref);"
+  "      self_.imports_.put_back(ref);"
   "")
 # An envelope handled in part: only the rest is disposed of.
 atoll_mutant(handled_part_disposed_of actors/shell/interpreter_end.cpp

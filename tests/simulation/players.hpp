@@ -1,5 +1,5 @@
 // The guests of the simulation: a Lua program and a native interface that do at random whatever a program can do with
-// references. Both answer to the same names, so that anyone may call anyone: act, take, give, wind_up; their objects:
+// references; the Lua program shares memory too. Both answer to the same names, so that anyone may call anyone: act, take, give, wind_up; their objects:
 // poke, wait, refuse.
 // Threads: as any guest.
 #pragma once
@@ -20,7 +20,7 @@ local text, stays = ...
 local atoll = require("atoll")
 local random = math.random
 local me = atoll.self().id
-local made, kept, held_timers, depth = {}, {}, {}, 0
+local made, kept, blocks, held_timers, depth = {}, {}, {}, {}, 0
 local things = setmetatable({}, {__mode = "k"})
 local class = {__atoll = "ref", __name = "thing", __close = function() end}
 class.__index = class
@@ -35,7 +35,30 @@ local function thing()
   return t
 end
 
+-- Memory of one's own or of others; what was moved away or has ended is forgotten.
+local function block()
+  if #blocks == 0 or random(3) == 1 then blocks[#blocks < 6 and #blocks + 1 or random(#blocks)] = atoll.buffer(random(64)) end
+  local i = random(#blocks)
+  local b = blocks[i]
+  if not pcall(b.len, b) then
+    table.remove(blocks, i)
+    return
+  end
+  if random(3) == 1 then
+    local mine, moving = pcall(atoll.move, b)
+    if mine then return moving end
+  end
+  if random(3) == 1 and #b > 1 then return b:slice(2, #b - 1) end
+  return b
+end
+
 local function keep(v, level)
+  if type(v) == "userdata" and tostring(v):find("^buffer") then
+    local ok, text = pcall(v.read, v)
+    if ok and text ~= ("\0"):rep(#v) then broken("a block was overwritten") end
+    if random(2) == 1 then blocks[#blocks < 6 and #blocks + 1 or random(#blocks)] = v end
+    return
+  end
   if atoll.is_ref(v) then
     if atoll.owner(v).id == me then broken("one's own object came as a reference") end
     for i = 1, #kept do
@@ -65,6 +88,7 @@ local function one()
     return {shared, shared, kept[random(#kept + 1)], 3}
   end
   if n == 9 and random(4) == 1 then return setmetatable({}, {}) end -- cannot cross: what was written is taken back
+  if n == 10 then return block() end
   return random(1000)
 end
 
@@ -163,7 +187,7 @@ function M.act() act() end
 function M.take(...) called(...) end
 function M.give(...) called(...) return some() end
 function M.wind_up()
-  made, kept = {}, {}
+  made, kept, blocks = {}, {}, {}
   for t in pairs(things) do t.field = false end -- circles through several interpreters are not collected
   for i = 1, 3 do if held_timers[i] then held_timers[i]:cancel() end end
   acts = {function() end}

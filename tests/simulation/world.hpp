@@ -274,6 +274,7 @@ private:
     books.show_inbox(runtime_->port().box());
     for (auto& [to, e] : delayed_) books.show_in_flight(to, e->reader());
     for (const tombstone& stone : runtime_->where().all_pinned()) books.show_pinned(stone);
+    books.show_buffers(*runtime_->where().buffers());
     for (const std::string& violation : books.violations()) violated(violation);
     lent_ = lent_ || books.lent();
     if (!why_.empty()) throw over{};
