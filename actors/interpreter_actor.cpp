@@ -32,13 +32,22 @@ void with_memory(F&& enqueue) noexcept {
   }
 }
 
+/// Puts a job behind those that wait for this worker already. CAF's own exec_later() puts it in front of them: two actors
+/// that woke one another in turn would keep the others from ever being run.
+void put_behind(caf::execution_unit& unit, caf::resumable& what) {
+  using stealing = caf::scheduler::coordinator<caf::policy::work_stealing>;
+  auto* worker = dynamic_cast<stealing::worker_type*>(&unit);
+  if (worker == nullptr) return unit.exec_later(&what); // a spare worker, or a scheduler of another kind
+  worker->external_enqueue(&what);
+}
+
 /// From a worker that has more to do itself: gives the job to another, one without a queue if there is one, and wakes it.
 void give_away(caf::actor_system& sys, caf::resumable& what) {
   using stealing = caf::scheduler::coordinator<caf::policy::work_stealing>;
   auto* all = dynamic_cast<stealing*>(&sys.scheduler());
   auto* self = dynamic_cast<stealing::worker_type*>(current_worker);
   if (all == nullptr || self == nullptr) return sys.scheduler().enqueue(&what); // a scheduler of another kind
-  if (all->num_workers() < 2) return self->exec_later(&what);
+  if (all->num_workers() < 2) return self->external_enqueue(&what);
   const size_t n = all->num_workers();
   size_t chosen = (self->id() + 1) % n;
   for (size_t step = 1; step < n; ++step) {
@@ -56,7 +65,7 @@ worker_scope::worker_scope(caf::execution_unit* unit) noexcept : before_(std::ex
 
 worker_scope::~worker_scope() {
   flushing = false;
-  if (interpreter_actor* next = take_next()) with_memory([&] { current_worker->exec_later(next); });
+  if (interpreter_actor* next = take_next()) with_memory([&] { put_behind(*current_worker, *next); });
   current_worker = before_;
 }
 

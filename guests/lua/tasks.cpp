@@ -88,8 +88,10 @@ void lua_guest::run(task& t, int nargs) {
     unwinding_count = 1;
     arm(t.thread, 1);
   }
-  if (cpu_limit > 0) [[unlikely]]
+  if (cpu_limit > 0) [[unlikely]] {
     cpu_from = thread_cpu();
+    if (over_cpu_limit()) arm(t.thread, 1); // short stretches add up too, though none lasts until a tick
+  }
   running.store(t.thread, std::memory_order_relaxed);
   int results = 0;
   const int status = lua_resume(t.thread, main, nargs, &results);
