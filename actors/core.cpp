@@ -93,6 +93,7 @@ core::core(system_config config, waiter* crank)
       everybody_(std::make_shared<population>(host_interpreter, std::string(), config_.interpreters, nullptr)) {
   if (config_.workers == 0) config_.workers = std::max(1U, std::thread::hardware_concurrency());
   config_.languages.emplace(supervisor_language, make_supervisor_guest);
+  usual_ = usual_config();
   caf_config_ = settings_for_caf(config_.workers, crank_ != nullptr);
   if (crank_ != nullptr) { // no threads at all
     caf_ = std::make_unique<caf::actor_system>(*caf_config_);
@@ -118,6 +119,21 @@ core::core(system_config config, waiter* crank)
   port_->open(*host_turn_);
   // Last: its thread looks over all that.
   if (crank_ == nullptr) on_thread_of_its_own([this] { supervisor_.emplace(*caf_, *this); });
+}
+
+std::shared_ptr<const interpreter_config> core::usual_config() const {
+  auto c = std::make_shared<interpreter_config>();
+  c->credit = config_.credit;
+  c->turn_messages = config_.turn_messages;
+  c->pending_calls = config_.pending_calls;
+  c->bounds = {.memory = config_.memory,
+               .message_cpu = config_.message_cpu,
+               .call_time = config_.call_time,
+               .time_slice = config_.time_slice,
+               .high_water = std::max<std::size_t>(1, config_.high_water),
+               .call_depth = std::min(config_.call_depth, deepest_call)};
+  c->children = everybody_;
+  return c;
 }
 
 core::~core() {
@@ -162,42 +178,55 @@ result<interpreter_id> core::create_as(interpreter_id id, const spawn_options& o
   const auto language = config_.languages.find(options.language);
   if (language == config_.languages.end())
     return fail(errc::invalid_argument, fmt::format("there is no guest for the language '{}'", options.language));
-  auto above = enter_population(parent);
-  if (!above) return tl::unexpected(std::move(above.error()));
-  spawn_options own = options;
-  if (own.memory == 0) own.memory = config_.memory;
+  const auto above = enter_population(parent);
+  if (!above) return tl::unexpected(above.error());
+  const auto take_back = [&] {
+    const std::scoped_lock lock(mutex_);
+    living_.erase(id);
+    (*above)->leave();
+  };
+  try {
+    if (bear(id, options, parent, language->second, *above)) return id;
+  } catch (const std::bad_alloc&) {
+    take_back();
+    throw;
+  }
+  take_back();
+  return fail(errc::name_taken, fmt::format("an interpreter named '{}' is running already", options.name));
+}
+
+bool core::bear(interpreter_id id, const spawn_options& options, interpreter_id parent, const guest_factory& make_guest,
+                const std::shared_ptr<population>& above) {
   caf::actor_config cfg;
-  const interpreter_config shell_config = config_of(id, options, *above);
   const caf::actor made = caf::make_actor<interpreter_actor, caf::actor>(
-      caf_->next_actor_id(), caf_->node(), caf_.get(), cfg, *this, shell_config, id, parent, own, language->second);
-  actor_ptr self(static_cast<interpreter_actor*>(caf::actor_cast<caf::abstract_actor*>(made)));
+      caf_->next_actor_id(), caf_->node(), caf_.get(), cfg, *this, config_of(id, options, above), id, parent,
+      options.name, make_guest);
+  const actor_ptr self(static_cast<interpreter_actor*>(caf::actor_cast<caf::abstract_actor*>(made)));
   {
     // Before others can find it: who kills or stops it then finds it here.
     const std::scoped_lock lock(mutex_);
     make_room(ends_.interpreters, living_.size(), config_.reported_ends);
     living_.emplace(id, self);
   }
-  if (directory_.enter(id, own.name, parent, self->shell().shared_box())) return id;
-  const std::scoped_lock lock(mutex_);
-  living_.erase(id);
-  (*above)->leave();
-  return fail(errc::name_taken, fmt::format("an interpreter named '{}' is running already", own.name));
+  return directory_.enter(id, options.name, parent, self->shell().shared_box());
 }
 
-interpreter_config core::config_of(interpreter_id id, const spawn_options& options,
-                                   std::shared_ptr<population> above) const {
-  interpreter_config c;
-  c.credit = config_.credit;
-  c.turn_messages = config_.turn_messages;
-  c.pending_calls = config_.pending_calls;
-  c.high_water = std::max<std::size_t>(1, options.high_water.value_or(config_.high_water));
-  c.message_cpu = options.message_cpu.value_or(config_.message_cpu);
-  c.call_time = options.call_time.value_or(config_.call_time);
-  c.call_depth = std::min(options.call_depth.value_or(config_.call_depth), deepest_call);
-  if (options.time_slice) c.patience = std::max(*options.time_slice - config_.time_slice, std::chrono::milliseconds(0));
-  c.children = std::move(above);
-  if (const std::size_t room = options.interpreters.value_or(0); room > 0)
-    c.children = std::make_shared<population>(id, options.name, room, c.children);
+std::shared_ptr<const interpreter_config> core::config_of(interpreter_id id, const spawn_options& options,
+                                                          const std::shared_ptr<population>& above) const {
+  const bool as_usual = options.memory == 0 && !options.message_cpu && !options.call_time && !options.time_slice
+                        && !options.high_water && !options.interpreters && !options.call_depth;
+  if (as_usual && above == everybody_) return usual_;
+  auto c = std::make_shared<interpreter_config>(*usual_);
+  limits& own = c->bounds;
+  if (options.memory > 0) own.memory = options.memory;
+  own.message_cpu = options.message_cpu.value_or(own.message_cpu);
+  own.call_time = options.call_time.value_or(own.call_time);
+  own.high_water = std::max<std::size_t>(1, options.high_water.value_or(own.high_water));
+  own.call_depth = std::min(options.call_depth.value_or(own.call_depth), deepest_call);
+  if (options.time_slice) c->patience = std::max(*options.time_slice - own.time_slice, std::chrono::milliseconds(0));
+  own.time_slice += c->patience;
+  const std::size_t room = options.interpreters.value_or(0);
+  c->children = room > 0 ? std::make_shared<population>(id, options.name, room, above) : above;
   return c;
 }
 

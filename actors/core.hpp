@@ -123,8 +123,12 @@ private:
   /// Whether there are any.
   bool look_at_flags() noexcept;
   result<interpreter_id> create_as(interpreter_id id, const spawn_options& options, interpreter_id parent);
-  interpreter_config config_of(interpreter_id id, const spawn_options& options,
-                               std::shared_ptr<population> above) const;
+  /// False: its name is taken. It stands among the living then too; the caller takes that back.
+  bool bear(interpreter_id id, const spawn_options& options, interpreter_id parent, const guest_factory& make_guest,
+            const std::shared_ptr<population>& above);
+  std::shared_ptr<const interpreter_config> usual_config() const;
+  std::shared_ptr<const interpreter_config> config_of(interpreter_id id, const spawn_options& options,
+                                                      const std::shared_ptr<population>& above) const;
   result<std::shared_ptr<population>> enter_population(interpreter_id parent);
   static void leave_population(const interpreter& who);
   void on_stuck(std::size_t threads, bool work_waits);
@@ -156,6 +160,7 @@ private:
   ends ends_;                                            // under mutex_
   std::size_t tell_at_ = ~std::size_t{0};                // under mutex_: tell_of_ends_at
   const std::shared_ptr<population> everybody_;          // counts under mutex_
+  std::shared_ptr<const interpreter_config> usual_;      // of those that were born without limits of their own
   bool main_over_ = false;                               // under mutex_
   std::vector<deadlocked_task> deadlock_;                // under mutex_
   std::optional<error> main_failure_;                    // under mutex_

@@ -86,10 +86,10 @@ void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept {
   });
 }
 
-interpreter_actor::interpreter_actor(caf::actor_config& cfg, environment& env, const interpreter_config& config,
-                                     interpreter_id id, interpreter_id parent, const spawn_options& options,
-                                     const guest_factory& make_guest)
-    : caf::monitorable_actor(cfg), shell_(env, config, id, parent, options, make_guest) {
+interpreter_actor::interpreter_actor(caf::actor_config& cfg, environment& env,
+                                     std::shared_ptr<const interpreter_config> config, interpreter_id id,
+                                     interpreter_id parent, std::string name, const guest_factory& make_guest)
+    : caf::monitorable_actor(cfg), shell_(env, std::move(config), id, parent, std::move(name), make_guest) {
   shell_.box().set_waker(*this);
 }
 

@@ -48,8 +48,8 @@ class interpreter_actor final : public caf::monitorable_actor,
 public:
   using signatures = caf::none_t;
 
-  interpreter_actor(caf::actor_config& cfg, environment& env, const interpreter_config& config, interpreter_id id,
-                    interpreter_id parent, const spawn_options& options, const guest_factory& make_guest);
+  interpreter_actor(caf::actor_config& cfg, environment& env, std::shared_ptr<const interpreter_config> config,
+                    interpreter_id id, interpreter_id parent, std::string name, const guest_factory& make_guest);
 
   interpreter& shell() noexcept { return shell_; }
 

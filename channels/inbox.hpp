@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "channels/envelope.hpp"
+#include "channels/spin_mutex.hpp"
 #include "channels/turn_state.hpp"
 
 namespace Atoll {
@@ -133,7 +134,7 @@ private:
   std::atomic<ready_link*> ready_{nullptr};
   static const epitaph& no_words() noexcept;
   std::unique_ptr<const epitaph> last_words_; // null: not closed, or no memory was left for them
-  std::mutex crowd_mutex_;
+  spin_mutex crowd_mutex_;
   std::vector<interpreter_id> crowd_; // under crowd_mutex_
 };
 

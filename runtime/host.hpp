@@ -93,7 +93,7 @@ public:
   /// What the guest's random numbers start from, so that a run can be repeated; nothing: as the language does it.
   virtual std::optional<std::uint64_t> seed() const noexcept { return std::nullopt; }
   virtual export_table& exports() noexcept = 0;
-  virtual import_table& imports() noexcept = 0;
+  virtual import_table& imports() = 0;
 
   // -- messages ---------------------------------------------------------------------------------------------------
   /// Opens a record for another interpreter (or this one). The caller writes the record's body (runtime/records.hpp).
@@ -139,11 +139,11 @@ public:
   virtual void give_back(wire_reader values) = 0;
 
   /// Shared memory: what of it is this interpreter's own, and how it enters and leaves messages.
-  virtual buffer_account& buffers() noexcept = 0;
+  virtual buffer_account& buffers() = 0;
 
   // -- channels ---------------------------------------------------------------------------------------------------
   /// This interpreter's side of channels (channels/channel_desk.hpp).
-  virtual channel_desk& channels() noexcept = 0;
+  virtual channel_desk& channels() = 0;
 
   // -- time -------------------------------------------------------------------------------------------------------
   virtual time_point now() const noexcept = 0;

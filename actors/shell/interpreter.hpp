@@ -47,22 +47,19 @@
 #include "channels/outbox.hpp"
 #include "runtime/heap.hpp"
 #include "runtime/job.hpp"
+#include "runtime/on_demand.hpp"
 
 namespace Atoll {
 
 class population;
 
-/// What every interpreter of a runtime is made with.
+/// What interpreters are made with. Most of a runtime share one.
 struct interpreter_config {
   credit_policy credit;
-  std::size_t high_water = 65536; // messages in an inbox above which senders wait
   std::size_t turn_messages = 4096;
   std::size_t pending_calls = 65536; // waiting at a time
   std::size_t protocol_words = 4096; // waiting above which they go out before the turn ends
-  // Of one interpreter (high_water above, memory in its spawn_options):
-  std::chrono::microseconds message_cpu{0};
-  std::chrono::milliseconds call_time{0};
-  std::uint32_t call_depth = limits{}.call_depth;
+  limits bounds;
   std::chrono::milliseconds patience{0}; // how much longer than the runtime's time slice its turns may last
   std::shared_ptr<population> children;  // whom its children count among; for the runtime, may be null
 };
@@ -71,8 +68,8 @@ class interpreter final : public host {
 public:
   enum class turn_result : std::uint8_t { idle, again, done };
 
-  interpreter(environment& env, const interpreter_config& config, interpreter_id id, interpreter_id parent,
-              const spawn_options& options, guest_factory make_guest);
+  interpreter(environment& env, std::shared_ptr<const interpreter_config> config, interpreter_id id,
+              interpreter_id parent, std::string name, guest_factory make_guest);
   ~interpreter();
 
   /// One turn. The caller makes sure that turns do not overlap (turn_state).
@@ -93,18 +90,18 @@ public:
   bool has_more() const noexcept {
     if (first_ != last_ || (first_ != nullptr && !(half_handled_ && current_.at_end()))) return true;
     if (const time_point due = unset_wake(); due != time_point::max() && due <= env_.now()) return true;
-    if (desk_.has_woken() || desk_.has_ready()) return true;
-    if (!outbox_.empty() || imports_.queued() > 0) return true; // nobody has heard yet of what was said
+    if (desk_ && (desk_->has_woken() || desk_->has_ready())) return true;
+    if (!outbox_.empty() || words_wait()) return true; // nobody has heard yet of what was said
     const guest* g = running_guest_.load(std::memory_order_relaxed);
     return g != nullptr && g->has_ready();
   }
   bool wants_tick() const noexcept {
-    return controls_.load(std::memory_order_relaxed) != 0 || bounds_.message_cpu.count() > 0;
+    return controls_.load(std::memory_order_relaxed) != 0 || bounds().message_cpu.count() > 0;
   }
   /// Any thread: how long a turn lasts before it is asked to end, beside the runtime's time slice.
-  std::chrono::milliseconds patience() const noexcept { return config_.patience; }
+  std::chrono::milliseconds patience() const noexcept { return config_->patience; }
   /// Any thread: whom its children count among.
-  const std::shared_ptr<population>& children() const noexcept { return config_.children; }
+  const std::shared_ptr<population>& children() const noexcept { return config_->children; }
   /// The thread that runs the turn, from a signal handler: what its guest is doing.
   activity doing() const noexcept {
     const guest* g = running_guest_.load(std::memory_order_relaxed);
@@ -159,11 +156,11 @@ public:
   const std::string& name() const noexcept override { return name_; }
   guest* program() noexcept override { return guest_.get(); }
   heap& memory() noexcept override { return *heap_; }
-  const limits& bounds() const noexcept override { return bounds_; }
+  const limits& bounds() const noexcept override { return config_->bounds; }
   std::optional<std::uint64_t> seed() const noexcept override { return env_.seed(); }
   export_table& exports() noexcept override { return exports_; }
-  import_table& imports() noexcept override { return imports_; }
-  buffer_account& buffers() noexcept override { return buffers_; }
+  import_table& imports() override;
+  buffer_account& buffers() override;
 
   wire_writer& open_message(interpreter_id to, record_kind kind) override { return outbox_.open(to, kind); }
   send_status commit() override;
@@ -171,7 +168,7 @@ public:
   call_id open_call(guest_word token) override { return open_call_at(token, 1); }
   call_id open_call_at(guest_word token, std::uint32_t depth) override {
     const call_id call = calls_.open(token, depth);
-    if (bounds_.call_time.count() > 0) [[unlikely]]
+    if (bounds().call_time.count() > 0) [[unlikely]]
       expire_later(call);
     return call;
   }
@@ -183,7 +180,7 @@ public:
   void put_back(wire_reader values) override;
   void give_back(wire_reader values) override;
 
-  channel_desk& channels() noexcept override { return desk_; }
+  channel_desk& channels() override;
 
   type_id type_named(std::string_view type) noexcept override { return env_.where().types()->id_of(type); }
   std::string_view type_name(type_id type) const noexcept override { return env_.where().types()->name_of(type); }
@@ -191,9 +188,11 @@ public:
   time_point now() const noexcept override { return env_.now(); }
   std::uint64_t set_timer(time_point when, guest_word token) override {
     if (when < unset_wake()) set_unset_wake(when);
-    return timers_.set(when, token);
+    return timers_.need().set(when, token);
   }
-  void cancel_timer(std::uint64_t timer) override { timers_.cancel(timer); }
+  void cancel_timer(std::uint64_t timer) override {
+    if (timers_) timers_->cancel(timer);
+  }
 
   result<interpreter_id> spawn(const spawn_options& options, const source& from,
                                const std::function<bool(wire_writer&)>& write_args, guest_word token) override;
@@ -292,11 +291,15 @@ private:
   std::array<std::uint64_t, figure_count> count() const;
   void share_figures() noexcept;
 
+  bool words_wait() const noexcept { return imports_ && imports_->queued() > 0; }
+  link_table& links() { return links_.need(id_); }
+
   void look_at_controls();
   bool resume_ready();
   bool fire_timers();
   void expire_later(call_id call);
   void expire_calls();
+  void renew_expiry_timer();
   void schedule_wake();
   time_point unset_wake() const noexcept {
     return time_point(time_point::duration(unset_wake_.load(std::memory_order_relaxed)));
@@ -324,8 +327,7 @@ private:
   error gone_error() const;
 
   environment& env_;
-  const interpreter_config config_;
-  const limits bounds_;
+  const std::shared_ptr<const interpreter_config> config_;
   const interpreter_id id_;
   const interpreter_id parent_;
   const std::string name_;
@@ -333,22 +335,25 @@ private:
   inbox_ptr box_;
 
   std::unique_ptr<heap> heap_;
-  buffer_account buffers_; // ends before its heap
+  on_demand<buffer_account> buffers_; // ends before its heap
   std::unique_ptr<guest> guest_;
   std::atomic<guest*> running_guest_{nullptr}; // for tick(): same thread, from a signal handler
   export_table exports_;
-  import_table imports_;
+  on_demand<import_table> imports_;
   outbox outbox_;
   call_table calls_;
   request_table requests_;
-  timer_queue timers_;
+  on_demand<timer_queue> timers_;
   struct expiry {
     time_point when;
     call_id call = 0;
   };
-  std::deque<expiry> expiries_; // of calls, oldest first, answered or not
-  bool expiry_timer_ = false;   // one timer for all of them, at the time of one that was the first
-  channel_desk desk_;
+  struct expiry_queue {
+    std::deque<expiry> calls; // oldest first, answered or not
+    bool timer = false;       // one for all of them, at the time of one that was the first
+  };
+  on_demand<expiry_queue> expiries_;
+  on_demand<channel_desk> desk_;
   time_point wake_set_{}; // the earliest wake-up asked for and not come yet; epoch: none
   // When the next timer is due that no wake-up was asked for; max: none. Relaxed: for has_more(), on the same thread.
   std::atomic<time_point::rep> unset_wake_{time_point::max().time_since_epoch().count()};
@@ -363,12 +368,14 @@ private:
   std::size_t calls_due_ = 0;        // of what waits there: those that run once calls_behind_ is handled
   envelope* calls_behind_ = nullptr; // null: at once
 
-  std::vector<watcher> watchers_;                           // who monitors this interpreter
-  std::unordered_map<guest_word, interpreter_id> monitors_; // what the guest monitors
-  std::unordered_map<interpreter_id, std::vector<guest_word>> rooms_;
-  std::unordered_map<std::uint64_t, connection_state> connections_;
-  std::unordered_map<std::uint64_t, guest_word> listeners_;
-  link_table links_;
+  std::vector<watcher> watchers_; // who monitors this interpreter
+  template <class Key, class Value>
+  using rare_map = on_demand<std::unordered_map<Key, Value>>;
+  rare_map<guest_word, interpreter_id> monitors_; // what the guest monitors
+  rare_map<interpreter_id, std::vector<guest_word>> rooms_;
+  rare_map<std::uint64_t, connection_state> connections_;
+  rare_map<std::uint64_t, guest_word> listeners_;
+  on_demand<link_table> links_;
   static constexpr std::size_t children_kept_min = 64;
   std::vector<interpreter_id> children_;          // in the order of their births
   std::size_t children_kept_ = children_kept_min; // beyond it, the dead are forgotten

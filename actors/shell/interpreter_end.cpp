@@ -23,30 +23,19 @@ const char* name_of(end_kind kind) noexcept {
   return "abandoned";
 }
 
-interpreter::interpreter(environment& env, const interpreter_config& config, interpreter_id id, interpreter_id parent,
-                         const spawn_options& options, guest_factory make_guest)
+interpreter::interpreter(environment& env, std::shared_ptr<const interpreter_config> config, interpreter_id id,
+                         interpreter_id parent, std::string name, guest_factory make_guest)
     : env_(env),
-      config_(config),
-      bounds_{options.memory,    config.message_cpu,
-              config.call_time,  limits{}.time_slice + config.patience,
-              config.high_water, 0,
-              config.call_depth},
+      config_(std::move(config)),
       id_(id),
       parent_(parent),
-      name_(options.name),
+      name_(std::move(name)),
       make_guest_(std::move(make_guest)),
-      box_(new inbox(id, config.high_water)),
-      heap_(std::make_unique<heap>(options.memory, id)),
-      buffers_(env.where().buffers(), id, name_, heap_.get(), box_),
-      exports_(id, config.credit),
-      imports_(id, config.credit),
+      box_(new inbox(id, bounds().high_water)),
+      heap_(std::make_unique<heap>(bounds().memory, id)),
+      exports_(id, config_->credit),
       outbox_(id, env.where()),
-      desk_(id, box_, env.where().channels()),
-      pending_(std::make_shared<pending_calls>(box_, config.pending_calls)),
-      links_(id) {
-  imports_.send_early_at(
-      config.protocol_words, [](void* self) { static_cast<interpreter*>(self)->flush_early(); }, this);
-}
+      pending_(std::make_shared<pending_calls>(box_, config_->pending_calls)) {}
 
 interpreter::~interpreter() {
   while (first_ != nullptr) envelope_ptr(std::exchange(first_, first_->next)).reset();
@@ -66,8 +55,8 @@ void interpreter::started() {
 void interpreter::start_failed(const error& why) {
   if (env_.finalizing()) return; // what finalization cut short did not fail; teardown ends it
   error told = why;              // the report says how much that was
-  if (why.code == errc::out_of_memory && why.interpreter == id_ && bounds_.memory > 0)
-    told.message += fmt::format(" (its limit is {} bytes)", bounds_.memory);
+  if (why.code == errc::out_of_memory && why.interpreter == id_ && bounds().memory > 0)
+    told.message += fmt::format(" (its limit is {} bytes)", bounds().memory);
   end(end_kind::failed, std::move(told));
   if (id_ == main_interpreter) tell_main_done(&why);
 }
@@ -193,14 +182,14 @@ void interpreter::fail_waiting(errc code) {
   const error why = make_error(code, fmt::format("interpreter {}: the runtime is being finalized", id_text()));
   const outcome o{.what = outcome::kind::failed, .failure = &why};
   for (const guest_word token : calls_.close_all_but(child_token)) guest_->resume(token, o);
-  for (const guest_word token : timers_.take_all())
+  for (const guest_word token : timers_ ? timers_->take_all() : std::vector<guest_word>())
     if (token != expiry_token) guest_->resume(token, o);
-  expiry_timer_ = !expiries_.empty(); // those of calls that were made meanwhile
-  if (expiry_timer_) set_timer(expiries_.front().when, expiry_token);
-  for (const guest_word token : desk_.withdraw_all()) guest_->resume(token, o);
+  if (expiries_) renew_expiry_timer(); // for calls that were made meanwhile
+  for (const guest_word token : desk_ ? desk_->withdraw_all() : std::vector<guest_word>()) guest_->resume(token, o);
   // Connections last: a task whose call failed may still tell its client. Who waits for more to read has reached the end.
   std::vector<std::pair<std::uint64_t, guest_word>> open;
-  for (const auto& [connection, state] : connections_) open.emplace_back(connection, state.token);
+  if (connections_)
+    for (const auto& [connection, state] : *connections_) open.emplace_back(connection, state.token);
   for (const auto& [connection, token] : open) {
     close_connection(connection);
     guest_->resume(token, {.what = outcome::kind::closed, .connection = connection});
@@ -210,7 +199,7 @@ void interpreter::fail_waiting(errc code) {
 void interpreter::drop_imports() {
   if (std::exchange(imports_dropped_, true)) return;
   if (guest_ != nullptr) guest_->drop_imports();
-  imports_.drop_all_uses();
+  if (imports_) imports_->drop_all_uses();
 }
 
 std::vector<exported_object> interpreter::exported() {
@@ -257,7 +246,7 @@ void interpreter::finish() noexcept {
   close_guest();              // 1, 2
   if (is_abandoned()) return; // it took too long: its thread comes back to a runtime that has ended
   attempt([&] { note_late_kill(); });
-  buffers_.end();
+  if (buffers_) buffers_->end();
   heap_.reset();
   // Whoever waits for the exit handlers waits no more.
   attempt([&] {
@@ -266,12 +255,12 @@ void interpreter::finish() noexcept {
   });
   answer_all(); // 3
   // 4
-  attempt([&] { desk_.close(); });
-  attempt([&] { imports_.drop_all_uses(); });
+  if (desk_) attempt([&] { desk_->close(); });
+  if (imports_) attempt([&] { imports_->drop_all_uses(); });
   attempt([&] { flush_protocol(); });
   let_go_of_others(); // 5
   // 6, 7: tombstones stand before the inbox closes, so that a loan return always finds one or the other.
-  if (!attempt([&] { env_.where().leave(id_, imports_.take_pinned()); })) env_.where().leave(id_, {});
+  if (!imports_ || !attempt([&] { env_.where().leave(id_, imports_->take_pinned()); })) env_.where().leave(id_, {});
   flush_all();
   epitaph last_words;
   attempt([&] { last_words = {name_, name_of(outcome_), failure_}; });
@@ -315,9 +304,10 @@ void interpreter::answer_all() noexcept {
 }
 
 void interpreter::let_go_of_others() noexcept {
-  for (const auto& one : connections_) attempt([&] { env_.where().close_connection(one.first); });
-  for (std::size_t left = listeners_.size(); left > 0; --left)
-    if (!attempt([&] { close_listener(listeners_.begin()->first); })) listeners_.erase(listeners_.begin());
+  if (connections_)
+    for (const auto& one : *connections_) attempt([&] { env_.where().close_connection(one.first); });
+  for (std::size_t left = listeners_ ? listeners_->size() : 0; left > 0; --left)
+    if (!attempt([&] { close_listener(listeners_->begin()->first); })) listeners_->erase(listeners_->begin());
   for (const interpreter_id child : children_) attempt([&] { env_.control(child, {.kill = true}); });
   for (const watcher& w : watchers_)
     attempt([&] {
@@ -327,7 +317,7 @@ void interpreter::let_go_of_others() noexcept {
       commit_word();
     });
   std::vector<interpreter_id> partners;
-  attempt([&] { partners = links_.take_all(); });
+  if (links_) attempt([&] { partners = links_->take_all(); });
   for (const interpreter_id partner : partners)
     attempt([&] {
       put_end(outbox_.open(partner, record_kind::link_down));

@@ -43,10 +43,10 @@ public:
     if (ref.id.owner == self_.id_) {
       self_.exports_.take_back(ref.id, ref.credit);
     } else {
-      self_.imports_.put_back(ref);
+      self_.imports().put_back(ref);
     }
   }
-  void on_channel(channel_number channel) override { self_.desk_.space().drop_held(channel); }
+  void on_channel(channel_number channel) override { self_.env_.where().channels()->drop_held(channel); }
   void on_buffer(const wire_slice& s) override { self_.env_.where().buffers()->give_back(s); }
   void on_call(call_id call) override { self_.calls_.close(call); }
 
@@ -68,7 +68,7 @@ void interpreter::put_back(wire_reader values) {
 void interpreter::await_room(interpreter_id receiver, guest_word token) {
   const inbox_ptr to = outbox_.receiver(receiver);
   outbox_.flush(); // what is written counts, and the receiver must get it to make room
-  rooms_[receiver].push_back(token);
+  rooms_.need()[receiver].push_back(token);
   if (to == nullptr || to->await_room(id_)) {
     // Room already: tell the guest from the next turn, as if the receiver had.
     post_job(std::make_unique<room_now>(receiver));
@@ -97,7 +97,7 @@ void interpreter::answer(const request_table::request& to, const error& why) {
 }
 
 std::optional<host::received> interpreter::receive_reference(const wire_ref& ref) {
-  if (ref.id.owner != id_) return received{false, 0, imports_.receive(ref)};
+  if (ref.id.owner != id_) return received{false, 0, imports().receive(ref)};
   const auto object = exports_.find(ref.id);
   if (ref.credit > 0) {
     exports_.take_back(ref.id, ref.credit);
@@ -142,19 +142,19 @@ result<guest_word> interpreter::link(interpreter_id target, guest_word token) {
   if (target == host_interpreter || target == net_interpreter)
     return fail(errc::invalid_argument, "only interpreters can be linked");
   guest_word before = 0;
-  const auto number = links_.ask(target, token, before);
+  const auto number = links().ask(target, token, before);
   if (!number) return before;
   outbox_.open(target, record_kind::link).put_u64(*number);
   const send_status sent = outbox_.commit();
   if (sent <= send_status::crowded) return before;
   rollback();
-  (void)links_.cut(target);
+  (void)links().cut(target);
   if (sent == send_status::no_memory) return fail(errc::out_of_memory, "no memory for the link");
   return fail(errc::interpreter_gone, fmt::format("interpreter {} is gone", Atoll::number(target)));
 }
 
 std::optional<guest_word> interpreter::unlink(interpreter_id target) {
-  const auto was = links_.cut(target);
+  const auto was = links().cut(target);
   if (!was) return std::nullopt;
   for (const link_table::asking& a : was->askings) {
     wire_writer& w = outbox_.open(target, record_kind::unlink);
@@ -166,7 +166,7 @@ std::optional<guest_word> interpreter::unlink(interpreter_id target) {
 }
 
 void interpreter::monitor(interpreter_id target, guest_word token) {
-  monitors_.emplace(token, target);
+  monitors_.need().emplace(token, target);
   wire_writer& w = outbox_.open(target, record_kind::monitor);
   w.put_u64(token);
   if (outbox_.commit() <= send_status::crowded) return;
@@ -181,9 +181,27 @@ void interpreter::monitor(interpreter_id target, guest_word token) {
 }
 
 void interpreter::demonitor(interpreter_id target, guest_word token) {
-  if (monitors_.erase(token) == 0) return;
+  if (!monitors_ || monitors_->erase(token) == 0) return;
   outbox_.open(target, record_kind::demonitor).put_u64(token);
   commit_word();
+}
+
+import_table& interpreter::imports() {
+  if (!imports_)
+    imports_.need(id_, config_->credit)
+        .send_early_at(
+            config_->protocol_words, [](void* self) { static_cast<interpreter*>(self)->flush_early(); }, this);
+  return *imports_;
+}
+
+buffer_account& interpreter::buffers() {
+  if (buffers_) return *buffers_;
+  return buffers_.need(env_.where().buffers(), id_, name_, heap_.get(), box_);
+}
+
+channel_desk& interpreter::channels() {
+  if (desk_) return *desk_;
+  return desk_.need(id_, box_, env_.where().channels());
 }
 
 interpreter_info interpreter::describe() const { return {id_, name_, parent_, state_}; }
@@ -213,7 +231,7 @@ std::array<std::uint64_t, interpreter::figure_count> interpreter::count() const 
   return {heap_ ? heap_->bytes_in_use() : 0,
           heap_ ? heap_->limit() : 0,
           exports_.live(),
-          imports_.size(),
+          imports_ ? imports_->size() : 0,
           box_->backlog(),
           messages_in_,
           outbox_.messages(),
@@ -227,7 +245,7 @@ void interpreter::share_figures() noexcept {
   const auto now = count();
   for (std::size_t i = 0; i < now.size(); ++i) shared_figures_[i].store(now[i], std::memory_order_relaxed);
   const bool limited = stop_deadline_.load(std::memory_order_relaxed) != time_point::max();
-  waits_for_clock_.store(limited || !timers_.empty(), std::memory_order_relaxed);
+  waits_for_clock_.store(limited || (timers_ && !timers_->empty()), std::memory_order_relaxed);
 }
 
 host::figures interpreter::stats() const { return named(count()); }

@@ -13,6 +13,14 @@ constexpr std::size_t unsent_max = 1U << 20U;
 constexpr std::size_t consumed_step = 64U << 10U;
 // What is longer goes in several records: one has a limit (record_bytes_max).
 constexpr std::size_t write_piece = record_bytes_max / 4;
+
+/// Null: there is none of this number.
+template <class Map>
+typename Map::mapped_type* find_in(on_demand<Map>& all, std::uint64_t number) noexcept {
+  if (!all) return nullptr;
+  const auto it = all->find(number);
+  return it != all->end() ? &it->second : nullptr;
+}
 } // namespace
 
 result<host::listening> interpreter::listen(const std::string& address, guest_word token) {
@@ -22,7 +30,7 @@ result<host::listening> interpreter::listen(const std::string& address, guest_wo
   if (!socket) return tl::unexpected(socket.error());
   env_.need_net();
   const std::uint64_t listener = env_.next_socket_number();
-  listeners_.emplace(listener, token);
+  listeners_.need().emplace(listener, token);
   wire_writer& w = outbox_.open(net_interpreter, record_kind::net_listen);
   w.put_u64(listener);
   w.put_u64(static_cast<std::uint64_t>(socket->descriptor));
@@ -31,7 +39,7 @@ result<host::listening> interpreter::listen(const std::string& address, guest_wo
 }
 
 void interpreter::close_listener(std::uint64_t listener) {
-  if (listeners_.erase(listener) == 0) return;
+  if (!listeners_ || listeners_->erase(listener) == 0) return;
   outbox_.open(net_interpreter, record_kind::net_unlisten).put_u64(listener);
   commit_word();
 }
@@ -64,27 +72,27 @@ void interpreter::connected(guest_word token, const result<opened_socket>& socke
 }
 
 void interpreter::adopt_connection(std::uint64_t connection, guest_word token) {
-  connections_[connection] = {token, 0, 0};
+  connections_.need()[connection] = {token, 0, 0};
   outbox_.open(net_interpreter, record_kind::net_adopt).put_u64(connection);
   commit_word();
 }
 
 void interpreter::consumed(std::uint64_t connection, std::size_t bytes) {
-  const auto it = connections_.find(connection);
-  if (it == connections_.end()) return;
-  it->second.consumed += bytes;
-  if (it->second.consumed < consumed_step) return;
+  connection_state* const state = find_in(connections_, connection);
+  if (state == nullptr) return;
+  state->consumed += bytes;
+  if (state->consumed < consumed_step) return;
   wire_writer& w = outbox_.open(net_interpreter, record_kind::net_consumed);
   w.put_u64(connection);
-  w.put_u64(std::exchange(it->second.consumed, 0));
+  w.put_u64(std::exchange(state->consumed, 0));
   commit_word();
 }
 
 bool interpreter::write(std::uint64_t connection, std::string_view bytes) {
   bool crowded = false;
-  if (const auto it = connections_.find(connection); it != connections_.end()) {
-    it->second.unsent += bytes.size();
-    crowded = it->second.unsent > unsent_max;
+  if (connection_state* const state = find_in(connections_, connection)) {
+    state->unsent += bytes.size();
+    crowded = state->unsent > unsent_max;
   }
   do {
     const std::string_view piece = bytes.substr(0, write_piece);
@@ -99,7 +107,7 @@ bool interpreter::write(std::uint64_t connection, std::string_view bytes) {
 }
 
 void interpreter::close_connection(std::uint64_t connection) {
-  connections_.erase(connection);
+  if (connections_) connections_->erase(connection);
   outbox_.open(net_interpreter, record_kind::net_close).put_u64(connection);
   commit_word();
 }
@@ -113,24 +121,24 @@ void interpreter::handle_net(record& r) {
     o.connection = in.get_u64();
     o.what = outcome::kind::accepted;
     o.name = in.get_text();
-    const auto it = listeners_.find(listener);
-    if (it == listeners_.end()) return close_connection(o.connection);
-    token = it->second;
+    const guest_word* const known = find_in(listeners_, listener);
+    if (known == nullptr) return close_connection(o.connection);
+    token = *known;
   } else {
     o.connection = in.get_u64();
-    const auto it = connections_.find(o.connection);
-    if (it == connections_.end()) return;
-    token = it->second.token;
+    connection_state* const state = find_in(connections_, o.connection);
+    if (state == nullptr) return;
+    token = state->token;
     if (r.kind == record_kind::net_data) {
       o.what = outcome::kind::data;
       o.bytes = in.get_bytes(in.left());
     } else if (r.kind == record_kind::net_closed) {
       o.what = outcome::kind::closed;
       o.reason = in.get_text();
-      connections_.erase(it);
+      connections_->erase(o.connection);
     } else {
       o.what = outcome::kind::drained;
-      it->second.unsent = 0;
+      state->unsent = 0;
     }
   }
   if (guest_ == nullptr) return;

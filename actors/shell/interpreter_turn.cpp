@@ -87,10 +87,10 @@ bool interpreter::work() {
   const bool noted = note_calls();
   take_envelopes();
   if (noted) calls_behind_ = last_;
-  if (buffers_.has_news()) buffers_.settle();
+  if (buffers_ && buffers_->has_news()) buffers_->settle();
   bool more = !ending_ && handle_envelopes();
   if (pending_controls().abandoned) return false; // its thread came back too late: nothing here is to be touched
-  if (!ending_ && desk_.has_ready()) more = resume_ready() || more;
+  if (!ending_ && desk_ && desk_->has_ready()) more = resume_ready() || more;
   if (!ending_ && wake_set_ != time_point{}) more = fire_timers() || more;
   if (!ending_ && guest_ != nullptr && !pending_controls().kill) {
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
@@ -137,7 +137,7 @@ bool interpreter::note_calls() noexcept {
 }
 
 bool interpreter::handle_envelopes() {
-  std::size_t budget = config_.turn_messages;
+  std::size_t budget = config_->turn_messages;
   if (calls_behind_ == nullptr && run_calls()) return true;
   while (first_ != nullptr && !ending_) {
     if (!half_handled_) current_ = first_->reader();
@@ -217,12 +217,12 @@ void interpreter::handle(record& r, interpreter_id from) {
   case record_kind::credit_request: grant(in.get_object_id(), from); break;
   case record_kind::credit_grant: {
     const object_id id = in.get_object_id();
-    imports_.on_grant(id, in.get_u32());
+    imports().on_grant(id, in.get_u32());
     break;
   }
   case record_kind::loan_return: {
     const object_id id = in.get_object_id();
-    imports_.on_loan_return(id, in.get_u32());
+    imports().on_loan_return(id, in.get_u32());
     break;
   }
   case record_kind::stop: handle_stop(in, from); break;
@@ -234,7 +234,7 @@ void interpreter::handle(record& r, interpreter_id from) {
     break;
   }
   case record_kind::down: handle_down(in); break;
-  case record_kind::link: links_.asked(from, in.get_u64()); break;
+  case record_kind::link: links().asked(from, in.get_u64()); break;
   case record_kind::unlink: handle_unlink(in, from); break;
   case record_kind::link_down: handle_link_down(in); break;
   case record_kind::room: room(from); break;
@@ -361,9 +361,9 @@ void interpreter::give_back(wire_reader values) {
 
 void interpreter::put_down(const cargo& carried) {
   for (const wire_ref& ref : carried.references)
-    if (const auto got = receive_reference(ref); got && !got->own) imports_.drop_use(got->import);
+    if (const auto got = receive_reference(ref); got && !got->own) imports_->drop_use(got->import);
   for (const std::uint64_t c : carried.connections) close_connection(c);
-  for (const channel_number c : carried.channels) desk_.space().drop_held(c);
+  for (const channel_number c : carried.channels) env_.where().channels()->drop_held(c);
   for (const wire_slice& s : carried.buffers) env_.where().buffers()->give_back(s);
 }
 
@@ -426,12 +426,12 @@ void interpreter::handle_down(wire_reader& in) {
   const guest_word token = in.get_u64();
   error failure;
   const outcome o = get_end(in, failure);
-  if (monitors_.erase(token) > 0 && guest_ != nullptr) guest_->resume(token, o);
+  if (monitors_ && monitors_->erase(token) > 0 && guest_ != nullptr) guest_->resume(token, o);
 }
 
 void interpreter::handle_unlink(wire_reader& in, interpreter_id from) {
   const interpreter_id by{in.get_u64()};
-  const auto was = links_.was_cut(from, {by, in.get_u64()});
+  const auto was = links().was_cut(from, {by, in.get_u64()});
   if (!was || was->token == 0 || guest_ == nullptr) return;
   const error none;
   guest_->resume(was->token, {.what = outcome::kind::down, .failure = &none, .down_id = from, .reason = "unlinked"});
@@ -440,7 +440,7 @@ void interpreter::handle_unlink(wire_reader& in, interpreter_id from) {
 void interpreter::handle_link_down(wire_reader& in) {
   error failure;
   const outcome o = get_end(in, failure);
-  const auto was = links_.ended(o.down_id);
+  const auto was = links().ended(o.down_id);
   if (!was) return;
   if (was->token != 0) {
     if (guest_ == nullptr) return;
@@ -451,10 +451,11 @@ void interpreter::handle_link_down(wire_reader& in) {
 }
 
 void interpreter::room(interpreter_id from) {
-  const auto it = rooms_.find(from);
-  if (it == rooms_.end() || guest_ == nullptr) return;
+  if (!rooms_ || guest_ == nullptr) return;
+  const auto it = rooms_->find(from);
+  if (it == rooms_->end()) return;
   const std::vector<guest_word> tokens = std::move(it->second);
-  rooms_.erase(it);
+  rooms_->erase(it);
   for (const guest_word token : tokens) guest_->resume(token, {.what = outcome::kind::room});
 }
 
@@ -472,13 +473,13 @@ void interpreter::run_job(wire_reader& in) {
 
 // What waited on channels. A turn that was asked to end leaves the rest to the next.
 bool interpreter::resume_ready() {
-  return desk_.take_ready([this] { return !ending_ && !pending_controls().yield && !pending_controls().kill; },
-                          [this](guest_word token) {
-                            if (guest_ == nullptr) return;
-                            running_guest_.store(guest_.get(), std::memory_order_relaxed);
-                            guest_->resume(token, {.what = outcome::kind::channel});
-                            drop_due();
-                          });
+  return desk_->take_ready([this] { return !ending_ && !pending_controls().yield && !pending_controls().kill; },
+                           [this](guest_word token) {
+                             if (guest_ == nullptr) return;
+                             running_guest_.store(guest_.get(), std::memory_order_relaxed);
+                             guest_->resume(token, {.what = outcome::kind::channel});
+                             drop_due();
+                           });
 }
 
 bool interpreter::fire_timers() {
@@ -486,10 +487,10 @@ bool interpreter::fire_timers() {
   if (wake_set_ <= now) wake_set_ = {};
   if (stop_deadline_.load(std::memory_order_relaxed) <= now) set_controls({.kill = true});
   // A timer set meanwhile that is due already waits for another turn.
-  for (std::size_t left = timers_.size(); left > 0 && !ending_ && !pending_controls().kill; --left) {
-    const auto token = timers_.take_due(now);
+  for (std::size_t left = timers_ ? timers_->size() : 0; left > 0 && !ending_ && !pending_controls().kill; --left) {
+    const auto token = timers_->take_due(now);
     if (!token) break;
-    set_unset_wake(timers_.empty() ? time_point::max() : timers_.earliest());
+    set_unset_wake(timers_->empty() ? time_point::max() : timers_->earliest());
     if (guest_ == nullptr) continue;
     if (*token == expiry_token) {
       expire_calls();
@@ -504,36 +505,43 @@ bool interpreter::fire_timers() {
 
 // All calls have the same limit, so the oldest is the first whose time is up.
 void interpreter::expire_later(call_id call) {
-  const time_point when = env_.now() + bounds_.call_time;
-  while (!expiries_.empty() && !calls_.is_open(expiries_.front().call)) expiries_.pop_front(); // its timer stays
-  if (expiries_.empty() && !expiry_timer_) set_timer(when, expiry_token);
-  expiry_timer_ = true;
-  expiries_.push_back({when, call});
+  const time_point when = env_.now() + bounds().call_time;
+  expiry_queue& q = expiries_.need();
+  while (!q.calls.empty() && !calls_.is_open(q.calls.front().call)) q.calls.pop_front(); // its timer stays
+  if (q.calls.empty() && !q.timer) set_timer(when, expiry_token);
+  q.timer = true;
+  q.calls.push_back({when, call});
 }
 
 void interpreter::expire_calls() {
   const error why =
       make_error(errc::timeout, fmt::format("no answer within {} s, which is the limit for calls of "
                                             "interpreter {}",
-                                            std::chrono::duration<double>(bounds_.call_time).count(), id_text()));
-  while (!expiries_.empty() && expiries_.front().when <= env_.now() && !ending_) {
-    const auto token = calls_.close(expiries_.front().call);
-    expiries_.pop_front();
+                                            std::chrono::duration<double>(bounds().call_time).count(), id_text()));
+  std::deque<expiry>& calls = expiries_->calls;
+  while (!calls.empty() && calls.front().when <= env_.now() && !ending_) {
+    const auto token = calls_.close(calls.front().call);
+    calls.pop_front();
     if (!token) continue; // answered
     running_guest_.store(guest_.get(), std::memory_order_relaxed);
     guest_->resume(*token, {.what = outcome::kind::failed, .failure = &why});
     drop_due();
   }
-  expiry_timer_ = !expiries_.empty();
-  if (expiry_timer_) set_timer(expiries_.front().when, expiry_token);
+  renew_expiry_timer();
+}
+
+void interpreter::renew_expiry_timer() {
+  expiry_queue& q = *expiries_;
+  q.timer = !q.calls.empty();
+  if (q.timer) set_timer(q.calls.front().when, expiry_token);
 }
 
 void interpreter::schedule_wake() {
   if (ending_) return; // finish() is next; the clock would keep what is left of the interpreter until then
   set_unset_wake(time_point::max()); // the clock gives a turn for what there is by now
   time_point next = stop_deadline_.load(std::memory_order_relaxed);
-  if (timers_.empty() && next == time_point::max()) return;
-  if (!timers_.empty()) next = std::min(next, timers_.earliest());
+  if (timers_ && !timers_->empty()) next = std::min(next, timers_->earliest());
+  if (next == time_point::max()) return;
   if (wake_set_ != time_point{} && wake_set_ <= next) return;
   wake_set_ = next;
   env_.wake_at(*this, next);
@@ -542,17 +550,17 @@ void interpreter::schedule_wake() {
 void interpreter::drop_due() {
   while (const auto object = exports_.take_due())
     if (guest_ != nullptr) guest_->drop(*object);
-  if (imports_.queued() >= config_.protocol_words) flush_protocol();
+  if (imports_ && imports_->queued() >= config_->protocol_words) flush_protocol();
 }
 
 void interpreter::flush() {
-  if (imports_.queued() > 0) flush_protocol();
+  if (words_wait()) flush_protocol();
   schedule_wake();
   if (!outbox_.empty()) {
     outbox_.flush();
     if (std::exchange(start_answered_, false)) outbox_.forget();
   }
-  if (desk_.has_woken()) desk_.flush();
+  if (desk_ && desk_->has_woken()) desk_->flush();
 }
 
 void interpreter::send_word(interpreter_id to, record_kind kind, const object_id& id, std::uint32_t count) {
@@ -564,7 +572,9 @@ void interpreter::send_word(interpreter_id to, record_kind kind, const object_id
 
 bool interpreter::commit_word() { return Atoll::commit_word(outbox_); }
 
-void interpreter::flush_protocol() { send_protocol(imports_, outbox_, env_.where()); }
+void interpreter::flush_protocol() {
+  if (imports_) send_protocol(*imports_, outbox_, env_.where());
+}
 
 // In the middle of guest code: a turn that lets go of a million objects keeps their owner busy meanwhile.
 void interpreter::flush_early() noexcept {

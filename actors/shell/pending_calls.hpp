@@ -14,6 +14,7 @@
 
 #include "actors/shell/pending_flag.hpp"
 #include "channels/inbox.hpp"
+#include "runtime/on_demand.hpp"
 
 namespace Atoll {
 
@@ -61,17 +62,20 @@ private:
   void accept_raised(std::size_t limit);
   void note_waiting() noexcept {
     // relaxed: the owner is woken behind it (turn_state); its own signal handler may look too late by one tick.
-    waiting_.store(queue_.size(), std::memory_order_relaxed);
+    waiting_.store(held_->queue.size(), std::memory_order_relaxed);
   }
 
   const inbox_ptr box_;
   const std::size_t limit_;
   mutable std::mutex mutex_;
-  std::list<pending_function> queue_;                       // under mutex_; not a deque, which takes half a KiB empty
-  std::vector<std::shared_ptr<pending_flag::state>> flags_; // under mutex_
-  figures figures_;                                         // under mutex_
-  bool closed_ = false;                                     // under mutex_
-  std::atomic<std::size_t> waiting_{0};                     // queue_.size(), written under mutex_
+  struct contents {
+    std::list<pending_function> queue; // not a deque, which takes memory when it is made, in refuse_rest() too
+    std::vector<std::shared_ptr<pending_flag::state>> flags;
+    figures counts;
+  };
+  on_demand<contents> held_;            // under mutex_
+  bool closed_ = false;                 // under mutex_
+  std::atomic<std::size_t> waiting_{0}; // how many are in the queue, written under mutex_
 };
 
 } // namespace Atoll

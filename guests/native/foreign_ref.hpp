@@ -14,9 +14,9 @@ namespace Atoll {
 
 /// The imports of one native guest, and whether they are over (guest::drop_imports).
 struct foreign_space {
-  explicit foreign_space(host& h) noexcept : outside(h), table(h.imports()) {}
+  explicit foreign_space(host& h) noexcept : outside(h) {}
   host& outside;
-  import_table& table;
+  import_table* table = nullptr; // known to every foreign_ref that is not empty
   bool over = false;
 };
 
@@ -24,9 +24,11 @@ class foreign_ref {
 public:
   foreign_ref() = default;
   /// Takes over one use, as receive() gave it.
-  foreign_ref(foreign_space& space, import_table::index import) noexcept : space_(&space), import_(import) {}
+  foreign_ref(foreign_space& space, import_table::index import) noexcept : space_(&space), import_(import) {
+    if (space.table == nullptr) space.table = &space.outside.imports(); // there, as it has the import
+  }
   foreign_ref(const foreign_ref& other) noexcept : space_(other.space_), import_(other.import_) {
-    if (*this) space_->table.add_use(import_);
+    if (*this) space_->table->add_use(import_);
   }
   foreign_ref(foreign_ref&& other) noexcept : space_(std::exchange(other.space_, nullptr)), import_(other.import_) {}
   foreign_ref& operator=(foreign_ref other) noexcept {
@@ -35,14 +37,14 @@ public:
     return *this;
   }
   ~foreign_ref() {
-    if (*this) space_->table.drop_use(import_);
+    if (*this) space_->table->drop_use(import_);
   }
 
   /// False: empty, moved from, or the interpreter has let go of all its imports.
   explicit operator bool() const noexcept { return space_ != nullptr && !space_->over; }
   // Both ask for a valid reference.
   import_table::index import() const noexcept { return import_; }
-  const object_id& id() const noexcept { return space_->table.id_of(import_); }
+  const object_id& id() const noexcept { return space_->table->id_of(import_); }
 
   /// "reference to account 3 of interpreter 2 'bank'", without asking the owner; "released reference".
   std::string describe() const;

@@ -23,7 +23,7 @@ protected:
   channel_operation(const channel_operation&) = delete;
   channel_operation& operator=(const channel_operation&) = delete;
 
-  static channel_desk& desk(native_tasks& all) noexcept { return all.outside().channels(); }
+  static channel_desk& desk(native_tasks& all) { return all.outside().channels(); }
   /// A new wait; cases follow.
   guest_wait& make(native_tasks& all);
   guest_wait& wait() const noexcept { return *wait_; }

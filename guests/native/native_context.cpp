@@ -14,7 +14,7 @@ std::string foreign_ref::describe() const {
   if (!*this) return "released reference";
   const host& outside = space_->outside;
   const auto owner = outside.look_up(id().owner);
-  return fmt::format("reference to {} {} of interpreter {}", outside.type_name(space_->table.type_of(import_)),
+  return fmt::format("reference to {} {} of interpreter {}", outside.type_name(space_->table->type_of(import_)),
                      id().slot, number_and_name(id().owner, owner ? owner->name : ""));
 }
 

@@ -21,32 +21,35 @@ result<native_finalizers::id> native_finalizers::add(object* o, function f, std:
     return fail(errc::invalid_argument, "finalizer: without an object it needs a priority, or it never runs");
   if (o != nullptr && o->cls->space != &context_.objects())
     return fail(errc::invalid_argument, "finalizer: an object of this interpreter expected");
-  if (std::find(dying_.begin(), dying_.end(), o) != dying_.end())
+  book& b = book_.need();
+  if (std::find(b.dying.begin(), b.dying.end(), o) != b.dying.end())
     return fail(errc::invalid_argument, "finalizer: the object is dying");
-  const id which = order_.add(0, priority);
+  const id which = b.order.add(0, priority);
   try {
-    records_.emplace(which, record{o, std::move(f)});
-    if (o != nullptr) by_object_[o].push_back(which);
+    b.records.emplace(which, record{o, std::move(f)});
+    if (o != nullptr) b.by_object[o].push_back(which);
   } catch (...) { // no memory: nothing of it is left
-    order_.cancel(which);
-    records_.erase(which);
+    b.order.cancel(which);
+    b.records.erase(which);
     throw;
   }
-  if (!by_object_.empty()) context_.objects().watch(this);
+  if (!b.by_object.empty()) context_.objects().watch(this);
   return which;
 }
 
 std::optional<native_finalizers::record> native_finalizers::take(id which) {
-  const auto at = records_.find(which);
-  if (at == records_.end()) return std::nullopt;
+  if (!book_) return std::nullopt;
+  book& b = *book_;
+  const auto at = b.records.find(which);
+  if (at == b.records.end()) return std::nullopt;
   record r = std::move(at->second);
-  records_.erase(at);
-  order_.cancel(which);
-  if (const auto list = by_object_.find(r.dying_with); list != by_object_.end()) {
+  b.records.erase(at);
+  b.order.cancel(which);
+  if (const auto list = b.by_object.find(r.dying_with); list != b.by_object.end()) {
     std::erase(list->second, which);
-    if (list->second.empty()) by_object_.erase(list);
+    if (list->second.empty()) b.by_object.erase(list);
   }
-  if (by_object_.empty()) context_.objects().watch(nullptr);
+  if (b.by_object.empty()) context_.objects().watch(nullptr);
   return r;
 }
 
@@ -62,8 +65,9 @@ result<void> native_finalizers::call(const record& r) {
 void native_finalizers::call_reported(const record& r) { report_finalizer(context_.outside(), call(r), "a finalizer"); }
 
 result<bool> native_finalizers::run(id which) {
-  const auto at = records_.find(which);
-  if (at == records_.end()) return false;
+  if (!book_) return false;
+  const auto at = book_->records.find(which);
+  if (at == book_->records.end()) return false;
   if (const object* o = at->second.dying_with; o != nullptr && o->count == 0) return false;
   const auto r = take(which);
   const result<void> ran = call(*r);
@@ -74,7 +78,8 @@ result<bool> native_finalizers::run(id which) {
 bool native_finalizers::cancel(id which) { return take(which).has_value(); }
 
 bool native_finalizers::run_next(int min_priority) {
-  const auto next = order_.next(min_priority);
+  if (!book_) return false;
+  const auto next = book_->order.next(min_priority);
   if (!next) return false;
   call_reported(*take(next->number));
   return true;
@@ -82,20 +87,22 @@ bool native_finalizers::run_next(int min_priority) {
 
 void native_finalizers::dying(object& o) {
   // Those of this moment, the newest first, each still to be cancelled by the ones before it.
-  const auto list = by_object_.find(&o);
-  if (list == by_object_.end()) return;
+  book& b = *book_; // it asked to watch
+  const auto list = b.by_object.find(&o);
+  if (list == b.by_object.end()) return;
   const std::vector<id> all = list->second;
-  dying_.push_back(&o);
+  b.dying.push_back(&o);
   for (auto which = all.rbegin(); which != all.rend(); ++which)
     if (const auto r = take(*which)) call_reported(*r);
-  std::erase(dying_, &o);
+  std::erase(b.dying, &o);
 }
 
 void native_finalizers::close() {
   closed_ = true;
   context_.objects().watch(nullptr);
-  by_object_.clear();
-  while (!records_.empty()) take(records_.begin()->first);
+  if (!book_) return;
+  book_->by_object.clear();
+  while (!book_->records.empty()) take(book_->records.begin()->first);
 }
 
 } // namespace Atoll

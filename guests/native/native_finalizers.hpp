@@ -16,6 +16,7 @@
 #include "runtime/finalizers.hpp"
 #include "runtime/host.hpp"
 #include "runtime/object.hpp"
+#include "runtime/on_demand.hpp"
 
 namespace Atoll {
 
@@ -43,9 +44,9 @@ public:
   /// Forgets those that are left; none can be made any more.
   void close();
 
-  std::size_t size() const noexcept { return records_.size(); }
+  std::size_t size() const noexcept { return book_ ? book_->records.size() : 0; }
   /// Some have a priority of 0 or more.
-  bool acts_at_exit() const { return order_.next(0).has_value(); }
+  bool acts_at_exit() const { return book_ && book_->order.next(0).has_value(); }
 
 private:
   struct record {
@@ -59,10 +60,13 @@ private:
   void call_reported(const record& r);
 
   native_context& context_;
-  finalizer_registry order_;
-  std::unordered_map<id, record> records_;
-  std::unordered_map<const object*, std::vector<id>> by_object_; // oldest first
-  std::vector<const object*> dying_;
+  struct book {
+    finalizer_registry order;
+    std::unordered_map<id, record> records;
+    std::unordered_map<const object*, std::vector<id>> by_object; // oldest first
+    std::vector<const object*> dying;
+  };
+  on_demand<book> book_;
   bool closed_ = false;
 };
 

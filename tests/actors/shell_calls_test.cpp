@@ -190,7 +190,7 @@ TEST_CASE("shell: a timer that sets itself again for now lets others work betwee
 // -- room --------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("shell: a sender over the mark is told of room when the receiver has read") {
-  village v({.high_water = 4});
+  village v({.bounds = {.high_water = 4}});
   int read = 0;
   v.scripts["probe"]["n"] = [&](probe&, const incoming&) { ++read; };
   const auto a = v.born();
@@ -213,7 +213,7 @@ TEST_CASE("shell: a sender over the mark is told of room when the receiver has r
 }
 
 TEST_CASE("shell: who waits for room of the dead, or of one that has room, is told at once") {
-  village v({.high_water = 4});
+  village v({.bounds = {.high_water = 4}});
   const auto a = v.born();
   const auto b = v.born();
   int room = 0;
@@ -233,7 +233,7 @@ TEST_CASE("shell: who waits for room of the dead, or of one that has room, is to
 }
 
 TEST_CASE("shell: two that flood each other and wait for room both go on") {
-  village v({.high_water = 2, .turn_messages = 2});
+  village v({.turn_messages = 2, .bounds = {.high_water = 2}});
   int read = 0;
   v.scripts["probe"]["n"] = [&](probe&, const incoming&) { ++read; };
   const auto a = v.born();

@@ -113,7 +113,7 @@ std::vector<story> stories() {
       {"loans", 4, {.credit = ones}, loans},
       {"conversations", 3, {.credit = tiny}, conversations},
       {"conversations on loan", 3, {.credit = ones}, conversations},
-      {"a flood", 3, {.credit = ones, .high_water = 2, .turn_messages = 1}, a_flood},
+      {"a flood", 3, {.credit = ones, .turn_messages = 1, .bounds = {.high_water = 2}}, a_flood},
       {"again and again", 3, {.credit = {.grant = 4, .low = 1, .cap = 8}}, again_and_again},
   };
 }

@@ -115,7 +115,7 @@ TEST_CASE(
 }
 
 TEST_CASE("shell losses: who waits for room of a crowded receiver that dies is told, and its references come home") {
-  village v({.credit = tiny, .high_water = 2, .turn_messages = 1});
+  village v({.credit = tiny, .turn_messages = 1, .bounds = {.high_water = 2}});
   const auto a = v.born();
   const auto b = v.born();
   int told = 0;

@@ -258,8 +258,13 @@ private:
   }
   struct cell final : waker {
     cell(shell_world& w, interpreter_id i, interpreter_id parent, const spawn_options& options, guest_factory make)
-        : world(w), id(i), shell(w, w.config_, i, parent, options, std::move(make)) {
+        : world(w), id(i), shell(w, own_config(w, options), i, parent, options.name, std::move(make)) {
       shell.box().set_waker(*this);
+    }
+    static std::shared_ptr<const interpreter_config> own_config(const shell_world& w, const spawn_options& options) {
+      auto own = std::make_shared<interpreter_config>(w.config_);
+      own->bounds.memory = options.memory;
+      return own;
     }
     void schedule() noexcept override { world.runnable_.push_back(id); }
     shell_world& world;

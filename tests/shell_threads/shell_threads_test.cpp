@@ -244,8 +244,8 @@ run_options options_of(std::uint64_t seed) {
   const credit_policy ones{.grant = 1, .low = 1, .cap = 4};
   const interpreter_config configs[] = {
       {.credit = tiny},
-      {.credit = ones, .high_water = 3, .turn_messages = 2},
-      {.credit = tiny, .high_water = 2},
+      {.credit = ones, .turn_messages = 2, .bounds = {.high_water = 3}},
+      {.credit = tiny, .bounds = {.high_water = 2}},
       {.credit = ones},
       {.credit = {}, .turn_messages = 1},
       {.credit = tiny, .protocol_words = 1},

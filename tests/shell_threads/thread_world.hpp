@@ -33,7 +33,7 @@ class thread_world final : public environment {
 public:
   thread_world(std::uint64_t seed, unsigned workers, const interpreter_config& config, guest_factory make_guest)
       : seed_(seed),
-        config_(config),
+        config_(std::make_shared<interpreter_config>(config)),
         make_guest_(std::move(make_guest)),
         host_box_(new inbox(host_interpreter, 1U << 20U)) {
     host_box_->set_waker(quiet_);
@@ -149,7 +149,7 @@ public:
 private:
   struct cell final : waker {
     cell(thread_world& w, interpreter_id id, interpreter_id parent, const spawn_options& options)
-        : world(w), shell(w, w.config_, id, parent, options, w.make_guest_) {
+        : world(w), shell(w, w.config_, id, parent, options.name, w.make_guest_) {
       shell.box().set_waker(*this);
     }
     void schedule() noexcept override { world.enqueue(*this); }
@@ -229,7 +229,7 @@ private:
   }
 
   const std::uint64_t seed_;
-  const interpreter_config config_;
+  const std::shared_ptr<const interpreter_config> config_;
   const guest_factory make_guest_;
   directory where_;
   quiet_waker quiet_;

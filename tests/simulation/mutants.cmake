@@ -70,8 +70,8 @@ atoll_mutant(freed_on_temporary_zero runtime/exports.hpp
   "")
 # Rule 9: a holder that ends leaves tombstones for what it lent.
 atoll_mutant(tombstone_forgotten actors/shell/interpreter_end.cpp
-  "env_.where().leave(id_, imports_.take_pinned());"
-  "imports_.take_pinned(), env_.where().leave(id_, {});")
+  "env_.where().leave(id_, imports_->take_pinned());"
+  "imports_->take_pinned(), env_.where().leave(id_, {});")
 # Rule 3: credit that comes for an entry that is gone goes home.
 atoll_mutant(late_grant_lost runtime/imports.cpp
   "    if (credit > 0) queue_.add_decref(id, credit);"
@@ -82,7 +82,7 @@ atoll_mutant(surplus_lost runtime/imports.cpp
   "  if (false) queue_.add_decref")
 # A message taken back brings its credit back.
 atoll_mutant(rollback_forgets actors/shell/interpreter_host.cpp
-  "      self_.imports_.put_back(ref);"
+  "      self_.imports().put_back(ref);"
   "")
 # An envelope handled in part: only the rest is disposed of.
 atoll_mutant(handled_part_disposed_of actors/shell/interpreter_end.cpp
