@@ -12,9 +12,10 @@ namespace Atoll {
 
 namespace {
 
-// The first chunks are small so that an idle interpreter costs a few KiB; then a chunk is half of what there is, so that
-// at most a third of a heap waits unused.
-constexpr std::size_t min_chunk = 2048;
+// The first chunks are small, so that little of an idle interpreter's memory waits unused; then a chunk is half of what
+// there is, so that it is a third at most.
+constexpr std::size_t min_chunk = 1152;
+constexpr std::size_t small_heap = 16 * 1024;
 constexpr std::size_t max_chunk = 256 * 1024;
 constexpr std::size_t page = 4096;
 
@@ -28,8 +29,9 @@ constexpr std::size_t malloc_overhead = 16;
 std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 
 std::size_t next_chunk_size(std::size_t chunk_bytes) {
-  const std::size_t wanted = std::clamp(chunk_bytes / 2, min_chunk, max_chunk);
-  return wanted >= min_mapped ? round_up(wanted, page) : round_up(wanted, min_chunk / 2) - malloc_overhead;
+  if (chunk_bytes < small_heap) return min_chunk - malloc_overhead;
+  const std::size_t wanted = std::min(chunk_bytes / 2, max_chunk);
+  return wanted >= min_mapped ? round_up(wanted, page) : round_up(wanted, 1024) - malloc_overhead;
 }
 
 void* system_take(std::size_t bytes) {
@@ -68,6 +70,7 @@ bool heap::make_heads() noexcept {
 }
 
 void* heap::take_from_new_chunk(std::size_t bytes) noexcept {
+  static_assert(sizeof(chunk) + max_small + guard_bytes <= min_chunk - malloc_overhead, "it would never fit");
   if (!make_heads()) return nullptr;
   const std::size_t size = next_chunk_size(chunk_bytes_);
   void* memory = system_take(size);

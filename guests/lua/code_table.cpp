@@ -189,9 +189,9 @@ result<code_object*> code_table::of_running(lua_State* L, int level) {
   return at_top(L);
 }
 
-lua_code* code_of(guest* program) noexcept {
+lua_code* code_of(guest* program) {
   auto* const g = dynamic_cast<lua_guest*>(program);
-  return g == nullptr ? nullptr : &g->codes;
+  return g == nullptr ? nullptr : &g->codes();
 }
 
 // -- jobs -----------------------------------------------------------------------------------------------------------

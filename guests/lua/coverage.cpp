@@ -15,7 +15,7 @@ struct line_coverage::function_lines {
 };
 
 line_coverage::line_coverage(lua_guest& g, std::shared_ptr<line_counts> sums) : guest_(g), sums_(std::move(sums)) {
-  index_ = g.codes.registry().request_code_extra_index(free_lines).value(); // one of the first of 255
+  index_ = g.codes().registry().request_code_extra_index(free_lines).value(); // one of the first of 255
 }
 
 void line_coverage::free_lines(void* extra) {
@@ -53,7 +53,7 @@ void line_coverage::add_lines_of_chunk(lua_State* L, const std::string& file) {
 }
 
 line_coverage::function_lines* line_coverage::of_top(lua_State* L, lua_Debug* ar) {
-  code_object* const code = guest_.codes.find(L, -1);
+  code_object* const code = guest_.codes().find(L, -1);
   if (code == nullptr) return nullptr;
   void* extra = nullptr;
   (void)code->get_extra(index_, extra);
@@ -64,7 +64,7 @@ line_coverage::function_lines* line_coverage::of_top(lua_State* L, lua_Debug* ar
   fresh->first = ar->linedefined;
   if (ar->source[0] == '@') fresh->file = ar->source + 1;
   if (!fresh->file.empty() && std::string_view(ar->what) == "main") add_lines_of_chunk(L, fresh->file);
-  if (!code->set_extra(guest_.codes.registry(), index_, fresh.get())) return nullptr;
+  if (!code->set_extra(guest_.codes().registry(), index_, fresh.get())) return nullptr;
   return fresh.release();
 }
 

@@ -89,10 +89,11 @@ int exit_entry(lua_State* L) {
 
 } // namespace
 
-bool lua_guest::acts_at_exit() const { return !exit_handlers.empty() || finalizers.next(0).has_value(); }
+bool lua_guest::acts_at_exit() const { return !exit_handlers.empty() || (finalizers && finalizers->next(0)); }
 
 bool lua_guest::acts_at_close() const {
-  return finalizers.size() > 0 || futures.size() > 0 || may_run_at_close(*this) || codes.watches();
+  return (finalizers && finalizers->size() > 0) || futures.size() > 0 || may_run_at_close(*this)
+         || (codes_ && codes_->watches());
 }
 
 void lua_guest::run_exit_handlers() {

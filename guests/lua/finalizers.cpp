@@ -34,7 +34,7 @@ bool push_call(lua_guest& g, lua_State* L, finalizer_registry::id id) {
 
 /// Takes it out of the registry; false: it is not there any more.
 bool take_out(lua_guest& g, lua_State* L, finalizer_registry::id id) {
-  const auto place = g.finalizers.take(id);
+  const auto place = g.finalizers->take(id);
   if (place && *place != 0) luaL_unref(L, LUA_REGISTRYINDEX, static_cast<int>(*place));
   return place.has_value();
 }
@@ -156,7 +156,7 @@ int atoll_finalizer(lua_State* L) {
   } else {
     hang_on_object(g, L);
   }
-  *handle = g.finalizers.add(place, at_exit ? std::optional(priority) : std::nullopt);
+  *handle = g.finalizers.need().add(place, at_exit ? std::optional(priority) : std::nullopt);
   g.set_kind(L, kind::sentinel); // from here on its __gc counts
   lua_rawgeti(L, LUA_REGISTRYINDEX, g.sentinels_ref);
   lua_pushvalue(L, 4);
@@ -209,13 +209,14 @@ int lua_guest::call_in_gc(lua_State* L, lua_CFunction entry) {
 }
 
 bool lua_guest::push_next_finalizer(lua_State* L, int min_priority) {
-  while (const auto next = finalizers.next(min_priority)) {
+  if (!finalizers) return false;
+  while (const auto next = finalizers->next(min_priority)) {
     if (push_call(*this, L, next->number)) {
       take_out(*this, L, next->number);
       return true;
     }
     // Its object is dead and its __gc due, which Lua may put off: it runs now, in its place.
-    finalizers.leave_to_object(next->number);
+    finalizers->leave_to_object(next->number);
     lua_gc(L, LUA_GCCOLLECT);
   }
   return false;

@@ -256,7 +256,7 @@ void push_args(lua_State* L) {
 interpreter_id spawn_child(lua_guest& g, lua_State* L, guest_word token, int first, const char* what, bool alone) {
   bool refused = false;
   auto child = g.out.spawn(
-      g.spawning.options, g.spawning.from,
+      g.spawning().options, g.spawning().from,
       [&](wire_writer& w) {
         g.for_newborn = true;
         refused = !g.encode(L, first, w, what, alone);
@@ -278,8 +278,8 @@ int spawned(lua_State* L, int, lua_KContext) {
 
 int atoll_spawn(lua_State* L) {
   lua_guest& g = lua_guest::of(L);
-  read_source(L, g.spawning.from);
-  read_options(L, g.spawning.options);
+  read_source(L, g.spawning().from);
+  read_options(L, g.spawning().options);
   push_args(L);
   return spawn_and_wait(L, 3, "args");
 }
@@ -345,7 +345,7 @@ int spawn_and_wait(lua_State* L, int first, const char* what, bool alone) {
   g.require_wait(L);
   const interpreter_id child = spawn_child(g, L, g.begin_wait(), first, what, alone);
   if (child == interpreter_id{}) return g.raise_failure(L);
-  g.push_handle(L, child, g.spawning.options.name);
+  g.push_handle(L, child, g.spawning().options.name);
   g.current->callee = child;
   return g.suspend(L, 0, spawned);
 }

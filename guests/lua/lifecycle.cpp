@@ -115,7 +115,7 @@ bool lua_guest::open() {
 }
 
 bool lua_guest::instrument(const lua_instruments& with) {
-  if (!codes.watch()) return false;
+  if (!codes().watch()) return false;
   if (with.profile) profile = std::make_unique<profiler>(*this, with.profile);
   if (with.coverage) coverage = std::make_unique<line_coverage>(*this, with.coverage);
   disarm(main); // coroutines have the hook of the one that made them
@@ -325,7 +325,7 @@ void lua_guest::close() {
     running.store(nullptr, std::memory_order_relaxed);
   }
   main = nullptr;
-  codes.clear();
+  if (codes_) codes_->clear();
 }
 
 } // namespace Atoll

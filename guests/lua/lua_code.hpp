@@ -37,7 +37,7 @@ protected:
 };
 
 /// Null for a guest that is not Lua, and for none.
-lua_code* code_of(guest* program) noexcept;
+lua_code* code_of(guest* program);
 
 /// What a job does with the code: its second argument is that of the function it is for, null when it is for none.
 using lua_code_work = std::function<result<std::vector<value>>(lua_code&, code_object*)>;

@@ -117,8 +117,8 @@ void lua_guest::name_target(call_target target) {
   if (wait_outcome->failure->code != errc::interpreter_gone) return;
   failure_ = *wait_outcome->failure;
   lost_with_owner(target);
-  gone_ = {.what = outcome::kind::failed, .failure = &failure_};
-  wait_outcome = &gone_;
+  gone_.need() = {.what = outcome::kind::failed, .failure = &failure_};
+  wait_outcome = gone_.get();
 }
 
 void lua_guest::reply(lua_State* L, task& t, int first) {

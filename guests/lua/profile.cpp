@@ -16,7 +16,7 @@ struct profiler::function_profile {
 };
 
 profiler::profiler(lua_guest& g, std::shared_ptr<stack_counts> sums) : guest_(g), sums_(std::move(sums)) {
-  index_ = g.codes.registry().request_code_extra_index(free_profile).value(); // the first of 255
+  index_ = g.codes().registry().request_code_extra_index(free_profile).value(); // the first of 255
 }
 
 void profiler::free_profile(void* extra) {
@@ -47,13 +47,13 @@ std::string profiler::frame_name(lua_State* L, lua_Debug* ar) const {
 
 /// The function on top of the stack, which runs at `ar`.
 profiler::function_profile* profiler::of_top(lua_State* L, lua_Debug* ar) {
-  code_object* const code = guest_.codes.find(L, -1);
+  code_object* const code = guest_.codes().find(L, -1);
   if (code == nullptr) return nullptr;
   void* extra = nullptr;
   (void)code->get_extra(index_, extra);
   if (extra != nullptr) return static_cast<function_profile*>(extra);
   auto fresh = std::make_unique<function_profile>(function_profile{sums_, frame_name(L, ar), {}});
-  if (!code->set_extra(guest_.codes.registry(), index_, fresh.get())) return nullptr;
+  if (!code->set_extra(guest_.codes().registry(), index_, fresh.get())) return nullptr;
   return fresh.release();
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/ids.hpp"
+#include "runtime/on_demand.hpp"
 
 namespace Atoll {
 
@@ -29,44 +30,47 @@ template <class T>
 class slab {
 public:
   slab_id add() {
-    std::uint32_t index = free_;
+    contents& c = held_.need();
+    std::uint32_t index = c.free;
     if (index == none) {
-      if (made_ == pages_.size() * page_size) pages_.push_back(std::make_unique<entry[]>(page_size));
-      index = made_++;
+      if (c.made == c.pages.size() * page_size) c.pages.push_back(std::make_unique<entry[]>(page_size));
+      index = c.made++;
     } else {
-      free_ = at(index).next_free;
+      c.free = c.at(index).next_free;
     }
-    entry& e = at(index);
+    entry& e = c.at(index);
     e.used = true;
-    ++size_;
+    ++c.size;
     return static_cast<slab_id>(index) << 32U | e.generation;
   }
 
   T* find(slab_id id) noexcept {
     const std::size_t index = id >> 32U;
-    if (id == 0 || index >= made_) return nullptr;
-    entry& e = at(index);
+    if (id == 0 || !held_ || index >= held_->made) return nullptr;
+    entry& e = held_->at(index);
     return e.used && e.generation == static_cast<std::uint32_t>(id) ? &e.value : nullptr;
   }
 
   void remove(slab_id id) noexcept {
     if (find(id) == nullptr) return;
-    entry& e = at(id >> 32U);
+    contents& c = *held_;
+    entry& e = c.at(id >> 32U);
     e.value = T{};
     e.used = false;
     if (++e.generation == 0) e.generation = 1;
-    e.next_free = free_;
-    free_ = static_cast<std::uint32_t>(id >> 32U);
-    --size_;
+    e.next_free = c.free;
+    c.free = static_cast<std::uint32_t>(id >> 32U);
+    --c.size;
   }
 
-  std::size_t size() const noexcept { return size_; }
+  std::size_t size() const noexcept { return held_ ? held_->size : 0; }
 
   /// Calls f(id, value) for every entry; f must not add or remove.
   template <class F>
   void for_each(F&& f) {
-    for (std::size_t i = 0; i < made_; ++i)
-      if (entry& e = at(i); e.used) f(static_cast<slab_id>(i) << 32U | e.generation, e.value);
+    if (!held_) return;
+    for (std::size_t i = 0; i < held_->made; ++i)
+      if (entry& e = held_->at(i); e.used) f(static_cast<slab_id>(i) << 32U | e.generation, e.value);
   }
 
 private:
@@ -78,14 +82,16 @@ private:
     bool used = false;
   };
 
-  entry& at(std::size_t index) noexcept { return pages_[index / page_size][index % page_size]; }
-
-  // Pages, as most guests have none: a deque would take half a KiB before its first entry.
   static constexpr std::size_t page_size = 8;
-  std::vector<std::unique_ptr<entry[]>> pages_;
-  std::uint32_t made_ = 0; // entries in use, and free ones
-  std::uint32_t free_ = none;
-  std::size_t size_ = 0;
+  struct contents {
+    entry& at(std::size_t index) noexcept { return pages[index / page_size][index % page_size]; }
+
+    std::vector<std::unique_ptr<entry[]>> pages;
+    std::uint32_t made = 0; // entries in use, and free ones
+    std::uint32_t free = none;
+    std::size_t size = 0;
+  };
+  on_demand<contents> held_;
 };
 
 } // namespace Atoll

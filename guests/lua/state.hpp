@@ -369,12 +369,12 @@ public:
 
   std::vector<int> exit_handlers; // exit.cpp
   bool exit_handlers_over = false;
-  finalizer_registry finalizers; // finalizers.cpp
+  on_demand<finalizer_registry> finalizers; // finalizers.cpp
   bool finalizers_over = false;
   lua_State* dying_thread = nullptr; // where finalizers of dying objects run
   int dying_anchor = LUA_NOREF;
   bool dying_busy = false;
-  code_table codes{*this}; // code_table.cpp
+  code_table& codes() { return codes_.need(*this); } // code_table.cpp
   // Null: off.
   std::unique_ptr<profiler> profile;
   std::unique_ptr<line_coverage> coverage;
@@ -395,10 +395,11 @@ public:
   struct spawn_request {
     spawn_options options;
     source from;
-  } spawning;                         // interpreters.cpp
-  std::vector<interpreter_id> listed; // interpreters.cpp
-  host::figures figures;              // library.cpp
-  std::string warning;                // library.cpp
+  };
+  spawn_request& spawning() { return spawning_.need(); } // interpreters.cpp
+  std::vector<interpreter_id> listed;                    // interpreters.cpp
+  host::figures figures;                                 // library.cpp
+  std::string warning;                                   // library.cpp
   bool warnings_on = true;
 
   /// The message whose values are being decoded; what is left in it must be paid for (decode.cpp).
@@ -416,6 +417,8 @@ private:
   friend class encoder;
 
   std::uint64_t random_ = 0;
+  on_demand<code_table> codes_;
+  on_demand<spawn_request> spawning_;
   std::vector<std::unique_ptr<task>> all_tasks_;
   std::vector<task*> idle_;
   std::vector<task*> ready_; // in order; taken from the front by run_woken
@@ -426,7 +429,7 @@ private:
 
   std::vector<std::uint32_t> slots_; // exported word - 1 -> export slot
   void lost_with_owner(call_target target);
-  outcome gone_;               // name_target()'s
+  on_demand<outcome> gone_;    // name_target()'s
   std::string last_type_name_; // as last asked for
   type_id last_type_{};
   std::vector<guest_word> free_words_;

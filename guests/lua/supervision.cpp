@@ -15,9 +15,10 @@ int atoll_supervise(lua_State* L) {
   if (type != LUA_TNIL && type != LUA_TSTRING)
     luaL_argerror(L, 1, lua_pushfstring(L, "name must be a string, not a %s", luaL_typename(L, -1)));
   const char* name = lua_tolstring(L, 2, &n);
-  g.spawning = {};
-  if (name != nullptr) g.spawning.options.name.assign(name, n);
-  g.spawning.options.language = supervisor_language;
+  lua_guest::spawn_request& child = g.spawning();
+  child = {};
+  if (name != nullptr) child.options.name.assign(name, n);
+  child.options.language = supervisor_language;
   lua_settop(L, 1);
   return spawn_and_wait(L, 1, "supervise", true);
 }
