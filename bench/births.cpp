@@ -96,6 +96,7 @@ system_config with_both() {
   system_config config;
   config.workers = 2;
   config.deadline = std::chrono::minutes(5);
+  config.interpreters = 0; // no limit: a million and the nursery
   config.languages["native"] = Atoll::native(offered);
   config.languages["lua"] = Atoll::lua();
   return config;

@@ -27,19 +27,19 @@ const char* name_of(run_state state) noexcept {
 }
 
 bool directory::enter(interpreter_id id, std::string name, interpreter_id parent, inbox_ptr box) {
-  const std::unique_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   if (!name.empty() && !names_.try_emplace(name, id).second) return false;
   living_.emplace(id, entry{std::move(box), std::move(name), parent, run_state::starting});
   return true;
 }
 
 void directory::set_state(interpreter_id id, run_state state) {
-  const std::unique_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   if (const auto it = living_.find(id); it != living_.end()) it->second.state = state;
 }
 
 void directory::leave(interpreter_id id, std::vector<tombstone> pinned) {
-  const std::unique_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   const auto it = living_.find(id);
   if (it == living_.end()) return;
   if (!it->second.name.empty()) names_.erase(it->second.name);
@@ -49,14 +49,14 @@ void directory::leave(interpreter_id id, std::vector<tombstone> pinned) {
 
 inbox_ptr directory::find(interpreter_id id) const {
   if (born_.forked()) return nullptr;
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   const auto it = living_.find(id);
   return it != living_.end() ? it->second.box : nullptr;
 }
 
 std::optional<interpreter_info> directory::look_up(interpreter_id id) const {
   if (born_.forked()) return std::nullopt;
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   const auto it = living_.find(id);
   if (it == living_.end()) return std::nullopt;
   return info(id, it->second);
@@ -64,7 +64,7 @@ std::optional<interpreter_info> directory::look_up(interpreter_id id) const {
 
 std::optional<interpreter_info> directory::find(std::string_view name) const {
   if (born_.forked()) return std::nullopt;
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   const auto it = names_.find(std::string(name));
   if (it == names_.end()) return std::nullopt;
   return info(it->second, living_.at(it->second));
@@ -74,7 +74,7 @@ std::vector<interpreter_info> directory::list() const {
   std::vector<interpreter_info> all;
   if (born_.forked()) return all;
   {
-    const std::shared_lock lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     for (const auto& [id, e] : living_)
       if (is_program(id)) all.push_back(info(id, e));
   }
@@ -83,12 +83,12 @@ std::vector<interpreter_info> directory::list() const {
 }
 
 std::size_t directory::size() const {
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   return living_.size() - living_.count(host_interpreter) - living_.count(net_interpreter);
 }
 
 std::optional<tombstone> directory::return_loan(interpreter_id holder, const object_id& id, std::uint32_t loans) {
-  const std::unique_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   const auto it = dead_.find(holder);
   if (it == dead_.end()) return std::nullopt;
   std::vector<tombstone>& stones = it->second;
@@ -103,14 +103,14 @@ std::optional<tombstone> directory::return_loan(interpreter_id holder, const obj
 }
 
 std::size_t directory::tombstones() const {
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   std::size_t n = 0;
   for (const auto& [holder, stones] : dead_) n += stones.size();
   return n;
 }
 
 std::vector<tombstone> directory::all_pinned() const {
-  const std::shared_lock lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   std::vector<tombstone> all;
   for (const auto& [holder, stones] : dead_) all.insert(all.end(), stones.begin(), stones.end());
   return all;

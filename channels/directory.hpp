@@ -10,7 +10,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <shared_mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "channels/buffer_space.hpp"
 #include "channels/fork.hpp"
 #include "channels/inbox.hpp"
+#include "channels/spin_mutex.hpp"
 #include "channels/type_names.hpp"
 #include "runtime/host.hpp"
 
@@ -89,7 +89,8 @@ private:
   const std::shared_ptr<buffer_space> buffers_ = std::make_shared<buffer_space>();
   const std::shared_ptr<channel_space> channels_;
   const birthplace born_; // in a forked child nobody is found, and no lock taken
-  mutable std::shared_mutex mutex_;
+  // Held for a look or a change; but list() may take long, and then the others sleep.
+  mutable spin_mutex mutex_;
   std::unordered_map<interpreter_id, entry> living_;
   std::unordered_map<std::string, interpreter_id> names_;
   std::unordered_map<interpreter_id, std::vector<tombstone>> dead_;

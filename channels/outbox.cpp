@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "channels/disposal.hpp"
 
@@ -39,7 +40,8 @@ send_status outbox::commit() {
   open_ = nullptr;
   if (!l.touched) {
     l.touched = true;
-    touched_.push_back(&l);
+    (touched_ != nullptr ? last_touched_->next_touched : touched_) = &l;
+    last_touched_ = &l;
   }
   if (l.writer.size() >= full_bytes) send(l);
   return l.box->crowded() ? send_status::crowded : send_status::sent;
@@ -58,32 +60,40 @@ void outbox::rollback(record_visitor& visitor) {
 
 void outbox::flush() {
   // send() may dispose of messages to the dead, but never touches this outbox.
-  for (lane* l : touched_) {
-    if (!l->writer.empty()) send(*l);
-    l->touched = false;
+  while (touched_ != nullptr) {
+    lane& l = *touched_;
+    if (!l.writer.empty()) send(l); // when that throws, its envelope is gone, and the lane's turn comes again
+    l.touched = false;
+    touched_ = std::exchange(l.next_touched, nullptr);
   }
-  touched_.clear();
   last_ = nullptr; // so that the next turn looks whether its receiver still lives
-  if (lanes_.size() > lanes_kept_) {
-    std::erase_if(lanes_,
-                  [](const auto& kv) { return kv.second->box == nullptr || kv.second->box->turn().is_closed(); });
-    lanes_kept_ = std::max(lanes_min, lanes_.size() * 2); // a look at all of them is paid by as many new ones
-  }
+  if (others_ && others_->size() > lanes_kept_) forget_dead();
+}
+
+void outbox::forget_dead() {
+  std::erase_if(*others_,
+                [](const auto& kv) { return kv.second->box == nullptr || kv.second->box->turn().is_closed(); });
+  lanes_kept_ = std::max(lanes_min, others_->size() * 2); // a look at all of them is paid by as many new ones
 }
 
 void outbox::forget() noexcept {
-  if (!touched_.empty()) return;
+  if (!empty()) return;
   last_ = nullptr;
-  std::unordered_map<interpreter_id, std::unique_ptr<lane>>().swap(lanes_);
-  std::vector<lane*>().swap(touched_);
+  first_ = nullptr;
+  if (others_) lane_map().swap(*others_);
 }
 
 void outbox::send(lane& l) { deliver(*l.box, l.writer.take(), directory_); }
 
 inbox_ptr outbox::receiver(interpreter_id to) { return lane_to(to).box; }
 
+std::unique_ptr<outbox::lane>& outbox::place_of(interpreter_id to) {
+  if (first_ == nullptr || first_->to == to) return first_;
+  return others_.need()[to];
+}
+
 outbox::lane& outbox::lane_to(interpreter_id to) {
-  std::unique_ptr<lane>& l = lanes_[to];
+  std::unique_ptr<lane>& l = place_of(to);
   if (l == nullptr)
     l = std::make_unique<lane>(from_, to, directory_.find(to));
   else if (l->box == nullptr)

@@ -9,9 +9,9 @@
 
 #include <memory>
 #include <unordered_map>
-#include <vector>
 
 #include "channels/directory.hpp"
+#include "channels/on_demand.hpp"
 
 namespace Atoll {
 
@@ -31,7 +31,7 @@ public:
   void forget() noexcept;
   /// A record is being written.
   bool is_open() const noexcept { return open_ != nullptr; }
-  bool empty() const noexcept { return touched_.empty(); }
+  bool empty() const noexcept { return touched_ == nullptr; }
 
   std::uint64_t messages() const noexcept { return messages_; }
   /// The inbox of a receiver this outbox has sent to; null when it is gone.
@@ -45,17 +45,24 @@ private:
     inbox_ptr box; // null: no such interpreter
     envelope_writer writer;
     bool touched = false;
+    lane* next_touched = nullptr;
   };
+  using lane_map = std::unordered_map<interpreter_id, std::unique_ptr<lane>>;
   lane& lane_to(interpreter_id to);
+  std::unique_ptr<lane>& place_of(interpreter_id to);
+  void forget_dead();
   void send(lane& l);
 
   interpreter_id from_;
   directory& directory_;
   static constexpr std::size_t lanes_min = 256;
-  std::unordered_map<interpreter_id, std::unique_ptr<lane>> lanes_;
-  std::size_t lanes_kept_ = lanes_min; // beyond it, those of the dead are thrown away
-  std::vector<lane*> touched_;         // with records to flush
-  lane* last_ = nullptr;               // the lane used last: most senders talk to few
+  // The first receiver needs no map: most of those that are born answer their start and wait.
+  std::unique_ptr<lane> first_;
+  on_demand<lane_map> others_;
+  std::size_t lanes_kept_ = lanes_min; // of others_; beyond it, those of the dead are thrown away
+  lane* touched_ = nullptr;            // those with records to flush, in their order
+  lane* last_touched_ = nullptr;
+  lane* last_ = nullptr; // the lane used last: most senders talk to few
   lane* open_ = nullptr;
   std::size_t open_start_ = 0;
   std::uint64_t messages_ = 0;

@@ -44,10 +44,10 @@
 #include "actors/shell/sockets.hpp"
 #include "actors/shell/timer_queue.hpp"
 #include "channels/channel_desk.hpp"
+#include "channels/on_demand.hpp"
 #include "channels/outbox.hpp"
 #include "runtime/heap.hpp"
 #include "runtime/job.hpp"
-#include "runtime/on_demand.hpp"
 
 namespace Atoll {
 
@@ -68,8 +68,9 @@ class interpreter final : public host {
 public:
   enum class turn_result : std::uint8_t { idle, again, done };
 
+  /// `make_guest` is there until the interpreter has been started.
   interpreter(environment& env, std::shared_ptr<const interpreter_config> config, interpreter_id id,
-              interpreter_id parent, std::string name, guest_factory make_guest);
+              interpreter_id parent, std::string name, const guest_factory& make_guest);
   ~interpreter();
 
   /// One turn. The caller makes sure that turns do not overlap (turn_state).
@@ -331,10 +332,10 @@ private:
   const interpreter_id id_;
   const interpreter_id parent_;
   const std::string name_;
-  guest_factory make_guest_;
+  const guest_factory& make_guest_;
   inbox_ptr box_;
 
-  std::unique_ptr<heap> heap_;
+  std::optional<heap> heap_;
   on_demand<buffer_account> buffers_; // ends before its heap
   std::unique_ptr<guest> guest_;
   std::atomic<guest*> running_guest_{nullptr}; // for tick(): same thread, from a signal handler

@@ -24,15 +24,15 @@ const char* name_of(end_kind kind) noexcept {
 }
 
 interpreter::interpreter(environment& env, std::shared_ptr<const interpreter_config> config, interpreter_id id,
-                         interpreter_id parent, std::string name, guest_factory make_guest)
+                         interpreter_id parent, std::string name, const guest_factory& make_guest)
     : env_(env),
       config_(std::move(config)),
       id_(id),
       parent_(parent),
       name_(std::move(name)),
-      make_guest_(std::move(make_guest)),
+      make_guest_(make_guest),
       box_(new inbox(id, bounds().high_water)),
-      heap_(std::make_unique<heap>(bounds().memory, id)),
+      heap_(std::in_place, bounds().memory, id),
       exports_(id, config_->credit),
       outbox_(id, env.where()),
       pending_(std::make_shared<pending_calls>(box_, config_->pending_calls)) {}

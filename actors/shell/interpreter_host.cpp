@@ -196,7 +196,7 @@ import_table& interpreter::imports() {
 
 buffer_account& interpreter::buffers() {
   if (buffers_) return *buffers_;
-  return buffers_.need(env_.where().buffers(), id_, name_, heap_.get(), box_);
+  return buffers_.need(env_.where().buffers(), id_, name_, &*heap_, box_);
 }
 
 channel_desk& interpreter::channels() {

@@ -14,7 +14,7 @@
 
 #include "actors/shell/pending_flag.hpp"
 #include "channels/inbox.hpp"
-#include "runtime/on_demand.hpp"
+#include "channels/on_demand.hpp"
 
 namespace Atoll {
 

@@ -19,12 +19,12 @@ public:
   };
 
   request_id open(interpreter_id from, call_id call) {
-    if (free_.empty()) {
+    if (free_ == no_request) {
       entries_.push_back({from, call});
       return entries_.size();
     }
-    const request_id id = free_.back();
-    free_.pop_back();
+    const request_id id = free_;
+    free_ = number(entries_[id - 1].from);
     entries_[id - 1] = {from, call};
     return id;
   }
@@ -33,8 +33,7 @@ public:
   std::optional<request> close(request_id id) {
     if (id == no_request || id > entries_.size() || entries_[id - 1].call == 0) return std::nullopt;
     const request r = entries_[id - 1];
-    entries_[id - 1].call = 0;
-    free_.push_back(id);
+    entries_[id - 1] = {interpreter_id{std::exchange(free_, id)}, 0};
     return r;
   }
   /// As close(), but the request stays open.
@@ -53,8 +52,8 @@ public:
   }
 
 private:
-  std::vector<request> entries_; // call 0: free
-  std::vector<request_id> free_;
+  std::vector<request> entries_; // call 0: free, and `from` is the number of the next that is
+  request_id free_ = no_request;
   std::size_t first_open_ = 0; // take_open(): none before it is
 };
 

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "channels/on_demand.hpp"
 #include "runtime/ids.hpp"
-#include "runtime/on_demand.hpp"
 
 namespace Atoll {
 

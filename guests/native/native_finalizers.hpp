@@ -12,11 +12,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "channels/on_demand.hpp"
 #include "runtime/errors.hpp"
 #include "runtime/finalizers.hpp"
 #include "runtime/host.hpp"
 #include "runtime/object.hpp"
-#include "runtime/on_demand.hpp"
 
 namespace Atoll {
 

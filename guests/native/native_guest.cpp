@@ -63,7 +63,17 @@ void native_guest::deliver(const incoming& message) {
   object* const target = message.kind == record_kind::invoke ? &object_of(message.target) : nullptr;
   std::optional<own_holder> held;
   if (target != nullptr) held.emplace(*target);
-  answer(message.request, message.name, guarded_reply([&] { return handle_message(message, target); }), target);
+  handled_.store(&message, std::memory_order_relaxed);
+  native_reply reply = guarded_reply([&] { return handle_message(message, target); });
+  handled_.store(nullptr, std::memory_order_relaxed);
+  answer(message.request, message.name, std::move(reply), target);
+}
+
+activity native_guest::doing() const noexcept {
+  activity now;
+  if (const incoming* const m = handled_.load(std::memory_order_relaxed))
+    m->name.copy(now.what, sizeof now.what - 1); // the rest is zero
+  return now;
 }
 
 native_reply native_guest::handle_message(const incoming& message, object* target) {

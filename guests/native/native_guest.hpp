@@ -6,6 +6,8 @@
 //             (2) no exception leaves: user code that throws makes a guest_error with what() as its message.
 #pragma once
 
+#include <atomic>
+
 #include "guests/native/native_context.hpp"
 #include "guests/native/native_interface.hpp"
 
@@ -41,6 +43,7 @@ public:
   void drop_imports() override { context_.foreign_.over = true; }
   void close() override;
   void tick() noexcept override {}
+  activity doing() const noexcept override;
 
 private:
   class message_root;
@@ -65,6 +68,8 @@ private:
   std::shared_ptr<const native_interface> offered_;
   native_context context_;
   bool killed_ = false; // its finalizers do not run any more
+  // The message whose function runs, as long as it was not suspended. Relaxed: for doing(), on the same thread.
+  std::atomic<const incoming*> handled_{nullptr};
 };
 
 } // namespace Atoll

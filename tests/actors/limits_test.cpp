@@ -96,7 +96,7 @@ TEST_CASE("limits: what waits behind a turn that does not end is run by a spare 
   }
   CHECK_FALSE(holding.ready());
   CHECK(soon([&] { return log.has("interpreter 2 'stuck': its turn has lasted "); }));
-  CHECK(log.has(" and cannot be preempted there: a spare worker takes over what waits"));
+  CHECK(log.has(" s in 'hold' and cannot be preempted there: a spare worker takes over what waits"));
   held.let_go = 1;
   CHECK(holding.get_for(20s).value() == 1);
   CHECK(other.call<int>("twice", 4).get_for(20s).value() == 8);

@@ -258,7 +258,10 @@ private:
   }
   struct cell final : waker {
     cell(shell_world& w, interpreter_id i, interpreter_id parent, const spawn_options& options, guest_factory make)
-        : world(w), id(i), shell(w, own_config(w, options), i, parent, options.name, std::move(make)) {
+        : world(w),
+          id(i),
+          make_guest(std::move(make)),
+          shell(w, own_config(w, options), i, parent, options.name, make_guest) {
       shell.box().set_waker(*this);
     }
     static std::shared_ptr<const interpreter_config> own_config(const shell_world& w, const spawn_options& options) {
@@ -269,6 +272,7 @@ private:
     void schedule() noexcept override { world.runnable_.push_back(id); }
     shell_world& world;
     interpreter_id id;
+    const guest_factory make_guest;
     interpreter shell;
   };
   struct quiet_waker final : waker {

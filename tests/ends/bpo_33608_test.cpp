@@ -14,6 +14,7 @@
 #include <atoll/native.hpp>
 
 #include "tests/actors/outside.hpp"
+#include "tests/seeds.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
@@ -21,12 +22,13 @@ using test::code_of;
 
 namespace {
 
-/// Four threads make and finalize runtimes at a time, as an end is mostly waiting: until there were 4000, or the time is up, as
-/// sanitizers and busy machines do fewer. How many there were.
+/// Four threads make and finalize runtimes at a time, as an end is mostly waiting: until there were 4000, or ATOLL_SECONDS (5)
+/// are over, in which this machine makes some hundreds to thousands. How many there were.
 template <class F>
 int again_and_again(F round) {
   std::atomic<int> begun{0};
-  const auto until = std::chrono::steady_clock::now() + 5s;
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::seconds(testing::from_environment("ATOLL_SECONDS", 5));
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < 4; ++i)
     threads.emplace_back([&, i] {
