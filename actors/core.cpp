@@ -9,6 +9,7 @@
 #include <future>
 #include <thread>
 
+#include "actors/alarm.hpp"
 #include "actors/finalization.hpp"
 #include "actors/supervision/supervisor_guest.hpp"
 #include "actors/watch.hpp"
@@ -18,8 +19,6 @@
 namespace Atoll {
 
 namespace {
-
-using wake_atom = caf::atom_constant<caf::atom("atollwake")>;
 
 /// What of the deadline the phases leave, so that finalize() returns inside it though its supervisor is late.
 time_point::duration reserve_of(time_point::duration deadline) {
@@ -100,6 +99,9 @@ core::core(system_config config, waiter* crank)
   } else {
     on_thread_of_its_own([this] { caf_ = std::make_unique<caf::actor_system>(*caf_config_); });
   }
+  caf::actor_config hidden;
+  alarm_ =
+      caf::make_actor<alarm, caf::strong_actor_ptr>(caf_->next_actor_id(), caf_->node(), caf_.get(), hidden, *this);
   constexpr std::chrono::milliseconds shortest{1}; // 0 is no ticker at all
   const auto period = crank_ == nullptr ? std::max(shortest, config_.time_slice / 2) : std::chrono::milliseconds(0);
   if (crank_ == nullptr) spares_.emplace(*caf_, config_.spare_workers);
@@ -146,6 +148,7 @@ core::~core() {
   }
   living_.clear();
   ticker_->stop();
+  alarm_ = nullptr;
   spares_.reset(); // before CAF's scheduler, and after the ticker that calls it
   // Until its clock is gone, in here, that may bring late wake-ups, which ask what time it is (interpreter::alarm): reset()
   // would forget the pointer first.
@@ -163,10 +166,14 @@ core::~core() {
 time_point core::now() const noexcept { return caf_->clock().now(); }
 
 void core::wake_at(interpreter& who, time_point when) {
-  const actor_ptr self = find(who.id());
+  caf_->clock().schedule_message(when, alarm_, alarm::message_for(who.id()));
+}
+
+void core::ring(interpreter_id who) {
+  const actor_ptr self = find(who);
   if (self == nullptr) return;
-  caf_->clock().schedule_message(when, caf::strong_actor_ptr(self->ctrl()),
-                                 caf::make_mailbox_element(nullptr, caf::make_message_id(), {}, wake_atom::value));
+  self->shell().alarm();
+  self->shell().box().wake();
 }
 
 result<interpreter_id> core::create(const spawn_options& options, interpreter_id parent) {

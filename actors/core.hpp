@@ -89,6 +89,8 @@ public:
   directory& where() noexcept override { return directory_; }
   time_point now() const noexcept override;
   void wake_at(interpreter& who, time_point when) override;
+  /// Any thread: what who asked to be woken for is due.
+  void ring(interpreter_id who);
   result<interpreter_id> create(const spawn_options& options, interpreter_id parent) override;
   void control(interpreter_id target, controls what) override;
   std::uint64_t next_socket_number() noexcept override { return sockets_.fetch_add(1, std::memory_order_relaxed) + 1; }
@@ -147,6 +149,7 @@ private:
   directory directory_;
   std::unique_ptr<caf::actor_system_config> caf_config_;
   std::unique_ptr<caf::actor_system> caf_;
+  caf::strong_actor_ptr alarm_; // whom CAF's clock tells
   std::optional<spare_workers> spares_; // none with a crank; the ticker's callbacks know it
   bool short_of_spares_ = false;        // the ticker's: it has been told
   std::unique_ptr<ticker> ticker_;

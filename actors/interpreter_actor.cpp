@@ -104,7 +104,6 @@ void interpreter_actor::schedule() noexcept {
 void interpreter_actor::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {
   if (what->content().match_elements<caf::exit_msg>()) shell_.set_controls({.kill = true});
   if (what->mid.is_request()) bounce(what);
-  shell_.alarm();
   shell_.box().wake();
 }
 

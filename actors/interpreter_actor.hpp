@@ -1,7 +1,7 @@
 // An interpreter on CAF: what schedules its turns.
 // Why: CAF's workers run any resumable; the interpreter's own inbox and its one state word (channels/turn_state.hpp)
-// decide when, so a message costs no CAF message. What CAF delivers besides (the clock's wake-ups, exit messages) only
-// gives it a turn.
+// decide when, so a message costs no CAF message. What CAF delivers besides (exit messages) only gives it a turn; its
+// clock wakes through an alarm (actors/alarm.hpp).
 // Ownership: counted by CAF; the runtime holds one count until the interpreter has ended.
 // Threads: schedule() and enqueue() any thread; resume() one worker at a time (turn_state invariant 1).
 #pragma once

@@ -87,7 +87,7 @@ void interpreter::handle_stop(wire_reader& in, interpreter_id from) {
         std::min(stop_deadline_.load(std::memory_order_relaxed), env_.now() + std::chrono::milliseconds(milliseconds));
     stop_deadline_.store(until, std::memory_order_relaxed);
     // Whatever else is scheduled: this turn may be one that never ends. But one that has nothing to run ends in it, and the
-    // clock would keep what is left of it until then: of a million that come and go, thousands.
+    // clock would keep its number until then: of a million that come and go, a hundred bytes each.
     if (acts_at_exit() || acts_at_close() || (guest_ != nullptr && guest_->tasks() > 0)) env_.wake_at(*this, until);
   }
   if (state_ != run_state::stopping) begin_stopping();

@@ -107,6 +107,17 @@ TEST_CASE("births: interpreters that come and go leave no memory behind") {
   CHECK(r.outcomes[static_cast<std::size_t>(end_kind::stopped)] == many + many / 5 + 1);
 }
 
+TEST_CASE("births: of one that ends before its timer is due, the clock keeps a number and no more") {
+  Atoll::system runtime(lua_config());
+  const interpreter_handle parent = start(runtime, nursery);
+  constexpr const char* with_timer = "require('atoll').after(3600, function() end)";
+  constexpr int n = many / 5;
+  ask(parent, "come_and_go", n, with_timer);
+  const std::size_t before = in_use();
+  ask(parent, "come_and_go", n, with_timer);
+  CHECK(in_use() < before + static_cast<std::size_t>(n) * 600 + 100'000); // the rest is its line in the report
+}
+
 TEST_CASE("births: the report counts every interpreter, and lists as many as it was told and whoever is amiss") {
   system_config c = lua_config();
   c.reported_ends = 3;
