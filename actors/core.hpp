@@ -149,7 +149,7 @@ private:
   directory directory_;
   std::unique_ptr<caf::actor_system_config> caf_config_;
   std::unique_ptr<caf::actor_system> caf_;
-  caf::strong_actor_ptr alarm_; // whom CAF's clock tells
+  caf::strong_actor_ptr alarm_;         // whom CAF's clock tells
   std::optional<spare_workers> spares_; // none with a crank; the ticker's callbacks know it
   bool short_of_spares_ = false;        // the ticker's: it has been told
   std::unique_ptr<ticker> ticker_;
