@@ -3,23 +3,18 @@
 // one more. Exit status 1 when a round was wrong, 2 for wrong arguments. One that never ends is aborted.
 //
 // Threads make a round go another way each time: the seed fixes what is tried, not when it happens.
-#include <sys/resource.h>
-
-#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <random>
-#include <thread>
 
+#include "tests/long_run.hpp"
 #include "tests/stress/round.hpp"
 
 namespace {
 
 using namespace Atoll::stress;
+using namespace Atoll::testing;
 using seconds = std::chrono::duration<double>;
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -41,12 +36,7 @@ struct options {
 
 options parse(int argc, char** argv) {
   options o;
-  const auto numeral = [&](const char* text) {
-    char* end = nullptr;
-    const double n = text != nullptr ? std::strtod(text, &end) : 0;
-    if (end == nullptr || end == text || *end != 0 || n < 0) usage();
-    return n;
-  };
+  const auto numeral = [](const char* text) { return number_argument(text, usage); };
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--workers") == 0) {
       o.workers = static_cast<unsigned>(numeral(argv[++i]));
@@ -56,43 +46,9 @@ options parse(int argc, char** argv) {
       o.seconds = numeral(argv[i]);
     }
   }
-  if (o.seed == 0) o.seed = 1 + std::random_device()() % 1'000'000;
+  if (o.seed == 0) o.seed = drawn_seed();
   return o;
 }
-
-/// MiB.
-long peak_memory() {
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  return used.ru_maxrss / 1024;
-}
-
-/// Aborts when a round takes longer than any should.
-class watchdog {
-public:
-  watchdog() : thread_([this] { watch(); }) {}
-  ~watchdog() {
-    {
-      const std::scoped_lock lock(mutex_);
-      over_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-
-private:
-  void watch() {
-    std::unique_lock lock(mutex_);
-    if (changed_.wait_for(lock, std::chrono::seconds(150), [this] { return over_; })) return;
-    std::puts("it never ends");
-    std::fflush(stdout);
-    std::abort();
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool over_ = false;
-  std::thread thread_;
-};
 
 bool round_is_right(const round_options& o) {
   // What kills the program leaves this line unfinished: the seed is known.
@@ -101,7 +57,7 @@ bool round_is_right(const round_options& o) {
   const auto start = std::chrono::steady_clock::now();
   round_result r;
   {
-    const watchdog guard;
+    const watchdog guard(std::chrono::seconds(150)); // longer than any round should take
     r = run_round(o);
   }
   if (r.wrong.empty() && !sanitized && peak_memory() > 2048) r.wrong = "it took more than 2 GiB of memory";

@@ -4,24 +4,21 @@
 // never ends is aborted.
 //
 // Threads make a life go another way each time: the seed fixes what is tried, not when it happens.
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <random>
-#include <thread>
 
+#include "tests/long_run.hpp"
 #include "tests/torture/life.hpp"
 #include "tests/torture/scarcity.hpp"
 
 namespace {
 
 using namespace Atoll::torture;
+using namespace Atoll::testing;
 using clock = std::chrono::steady_clock;
 
 struct options {
@@ -38,12 +35,7 @@ struct options {
 
 options parse(int argc, char** argv) {
   options o;
-  const auto numeral = [&](const char* text) {
-    char* end = nullptr;
-    const double n = text != nullptr ? std::strtod(text, &end) : 0;
-    if (end == nullptr || end == text || *end != 0 || n < 0) usage();
-    return n;
-  };
+  const auto numeral = [](const char* text) { return number_argument(text, usage); };
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--runtimes") == 0) {
       o.runtimes = static_cast<std::uint64_t>(numeral(argv[++i]));
@@ -57,46 +49,9 @@ options parse(int argc, char** argv) {
       o.seconds = numeral(argv[i]);
     }
   }
-  if (o.seed == 0) o.seed = 1 + std::random_device()() % 1'000'000;
+  if (o.seed == 0) o.seed = drawn_seed();
   return o;
 }
-
-long peak_memory() {
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  return used.ru_maxrss / 1024;
-}
-
-/// Aborts when nothing has ended for long.
-class watchdog {
-public:
-  watchdog() : thread_([this] { watch(); }) {}
-  ~watchdog() {
-    over_ = true;
-    thread_.join();
-  }
-  void fed() { ++count_; }
-
-private:
-  void watch() {
-    std::uint64_t seen = 0;
-    auto since = clock::now();
-    while (!over_) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      if (const std::uint64_t now = count_; now != seen) {
-        seen = now;
-        since = clock::now();
-      } else if (clock::now() - since > std::chrono::seconds(60)) {
-        std::puts("it never ends");
-        std::fflush(stdout);
-        std::abort();
-      }
-    }
-  }
-  std::atomic<bool> over_{false};
-  std::atomic<std::uint64_t> count_{0};
-  std::thread thread_;
-};
 
 } // namespace
 
@@ -112,7 +67,7 @@ int main(int argc, char** argv) {
   double slowest = 0;
   bool right = true;
   {
-    watchdog guard;
+    watchdog guard(std::chrono::seconds(60));
     crowd with(3, o.seed);
     while (right && (lives < o.runtimes || passed() < o.seconds)) {
       const std::uint64_t seed = o.seed + lives;
@@ -122,7 +77,7 @@ int main(int argc, char** argv) {
         std::fflush(stdout);
       }
       const life_result r = live(seed, with, o.harmless);
-      guard.fed();
+      guard.feed();
       ++lives;
       ++verdicts[r.verdict];
       abandoned += r.abandoned ? 1 : 0;
