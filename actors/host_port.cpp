@@ -11,13 +11,13 @@
 
 namespace Atoll {
 
+error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
+
 namespace {
 
 error gone(interpreter_id who) {
   return {errc::interpreter_gone, fmt::format("interpreter {} is gone", number(who)), {}, who, {}, {}};
 }
-
-error finalized() { return {errc::runtime_finalized, "the runtime has been finalized", {}, {}, {}, {}}; }
 
 std::shared_ptr<answer> given(call_results results) {
   auto a = std::make_shared<answer>();

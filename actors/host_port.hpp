@@ -40,6 +40,9 @@ namespace Atoll {
 class host_port;
 class thread_wait;
 
+/// What whoever uses something of a runtime that has ended is told.
+error finalized();
+
 /// A host thread's hold on an object of some interpreter.
 class imported final : public reference_holder {
 public:
