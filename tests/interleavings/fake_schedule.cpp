@@ -35,16 +35,19 @@ void schedule::enter(unsigned high, unsigned low) {
 }
 
 schedule::schedule() {
+  for (fiber& f : fibers_) make(f);
+}
+
+// By itself: getcontext() may return twice, and no variable of a loop around it may be in a register then.
+void schedule::make(fiber& f) {
   const auto self = reinterpret_cast<std::uintptr_t>(this);
-  for (fiber& f : fibers_) {
-    f.stack = std::make_unique<char[]>(stack_bytes);
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.get();
-    f.context.uc_stack.ss_size = stack_bytes;
-    f.context.uc_link = nullptr;
-    makecontext(&f.context, reinterpret_cast<void (*)()>(&schedule::enter), 2, static_cast<unsigned>(self >> 32U),
-                static_cast<unsigned>(self));
-  }
+  f.stack = std::make_unique<char[]>(stack_bytes);
+  getcontext(&f.context);
+  f.context.uc_stack.ss_sp = f.stack.get();
+  f.context.uc_stack.ss_size = stack_bytes;
+  f.context.uc_link = nullptr;
+  makecontext(&f.context, reinterpret_cast<void (*)()>(&schedule::enter), 2, static_cast<unsigned>(self >> 32U),
+              static_cast<unsigned>(self));
 }
 
 schedule::~schedule() = default;

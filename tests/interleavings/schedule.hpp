@@ -86,6 +86,7 @@ private:
     int taken = 0;
   };
 
+  [[gnu::noinline]] void make(fiber& f);
   static void enter(unsigned high, unsigned low);
   static bool independent(const move& a, const move& b) noexcept {
     return a.what != b.what || (a.kind == step::read && b.kind == step::read);
