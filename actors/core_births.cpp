@@ -9,6 +9,8 @@ namespace Atoll {
 
 namespace {
 
+constexpr std::chrono::milliseconds shortest_slice{1};
+
 /// For one birth more: its report has room from then on, as ended() and abandon() must not fail. For as many as are ever
 /// listed, but for those abandoned beyond that.
 void make_room(std::vector<interpreter_report>& listed, std::size_t living, std::size_t reported_ends) {
@@ -27,7 +29,7 @@ std::shared_ptr<const interpreter_config> core::usual_config() const {
   c->bounds = {.memory = config_.memory,
                .message_cpu = config_.message_cpu,
                .call_time = config_.call_time,
-               .time_slice = config_.time_slice,
+               .time_slice = std::max(shortest_slice, config_.time_slice),
                .high_water = std::max<std::size_t>(1, config_.high_water),
                .call_depth = std::min(config_.call_depth, deepest_call)};
   c->children = everybody_;
@@ -84,8 +86,8 @@ std::shared_ptr<const interpreter_config> core::config_of(interpreter_id id, con
   own.call_time = options.call_time.value_or(own.call_time);
   own.high_water = std::max<std::size_t>(1, options.high_water.value_or(own.high_water));
   own.call_depth = std::min(options.call_depth.value_or(own.call_depth), deepest_call);
-  if (options.time_slice) c->patience = std::max(*options.time_slice - own.time_slice, std::chrono::milliseconds(0));
-  own.time_slice += c->patience;
+  own.time_slice = std::max(shortest_slice, options.time_slice.value_or(own.time_slice));
+  if (own.time_slice < usual_->bounds.time_slice) ticker_->look_every(own.time_slice / 2);
   const std::size_t room = options.interpreters.value_or(0);
   c->children = room > 0 ? std::make_shared<population>(id, options.name, room, above) : above;
   return c;

@@ -63,6 +63,7 @@ void ticker::enter(interpreter& who) {
       fresh->thread = pthread_self();
       {
         const std::scoped_lock lock(mutex_);
+        if (period_.count() == 0) fresh->lasted = ~std::uint32_t{0}; // nobody looks: a poke may end every turn
         slots_.push_back(fresh);
       }
       known = {number_, fresh};
@@ -84,6 +85,11 @@ void ticker::wake() {
     asleep_.store(false, std::memory_order_relaxed);
   }
   wake_.notify_one();
+}
+
+void ticker::look_every(std::chrono::milliseconds at_most) {
+  const std::scoped_lock lock(mutex_);
+  if (period_.count() > 0) period_ = std::min(period_, std::max(at_most, std::chrono::milliseconds(1)));
 }
 
 void ticker::leave() noexcept {
@@ -110,7 +116,7 @@ void ticker::on_signal(int) {
   const int saved = errno;
   if (slot* s = mine_) {
     if (interpreter* who = s->who.load(std::memory_order_relaxed)) {
-      const bool due = s->lasted.load(std::memory_order_relaxed) >= who->patience().count();
+      const bool due = s->lasted.load(std::memory_order_relaxed) >= who->time_slice().count();
       const std::uint64_t turn = s->turn.load(std::memory_order_relaxed);
       if (due && (s->share.load(std::memory_order_relaxed) || who->has_news() || who->has_more())) {
         who->set_controls({.yield = true});
@@ -140,7 +146,7 @@ bool ticker::tick_long_turns(bool share) {
       s->since = now;
       s->asked_since = {};
     }
-    const auto lasted = std::chrono::duration_cast<std::chrono::milliseconds>(now - s->since);
+    const auto lasted = std::chrono::ceil<std::chrono::milliseconds>(now - s->since) + period_;
     s->lasted.store(static_cast<std::uint32_t>(lasted.count()), std::memory_order_relaxed);
     if (running && turn == s->seen) pthread_kill(s->thread, tick_signal);
     s->seen = turn;

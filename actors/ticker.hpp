@@ -5,7 +5,7 @@
 // Invariants: (1) the handler touches only what the interrupted thread itself runs: the slot's interpreter is set and
 //                 cleared by the same thread, so it cannot be gone.
 //             (2) workers outlive the ticker: the runtime stops it before CAF's threads end.
-//             (3) a turn shorter than two periods is never disturbed, but for poke(); a longer one only while something
+//             (3) a turn shorter than its interpreter's time slice, of two periods or more, is never disturbed, but for poke(); a longer one only while something
 //                 waits: messages, pending calls, work of the same turn, or others for a worker; or while its guest's
 //                 processor time is limited. Samples come regardless.
 //             (4) a thread is stuck when its turn was asked to end stuck_after ago and has not.
@@ -64,6 +64,9 @@ public:
   /// Any thread: looks are wanted again, until `look` says no.
   void wake();
 
+  /// Any thread: its period is at most this from now on. Nothing for a ticker without a thread.
+  void look_every(std::chrono::milliseconds at_most);
+
   /// Ticks the thread that runs `who` now, if one does.
   void poke(const interpreter* who);
 
@@ -73,9 +76,9 @@ private:
     std::atomic<std::uint64_t> turn{0};     // relaxed: a stale answer costs one tick more or less
     std::atomic<bool> share{false};         // relaxed, as above: others want this worker
     std::atomic<bool> sample{false};        // relaxed, as above: the next signal is a sample
-    std::atomic<std::uint32_t> lasted{0};   // relaxed, as above: milliseconds since the ticker first saw the turn
-    std::atomic<std::uint64_t> asked{0};    // relaxed, as above: the turn that was asked to end
-    std::atomic<bool> note{false};          // relaxed, as above: the next signal is to note what runs
+    std::atomic<std::uint32_t> lasted{0}; // relaxed, as above: milliseconds that the turn will last until the next look
+    std::atomic<std::uint64_t> asked{0};  // relaxed, as above: the turn that was asked to end
+    std::atomic<bool> note{false};        // relaxed, as above: the next signal is to note what runs
     stuck_turn stuck;
     pthread_t thread{};
     // The ticker's:
@@ -99,7 +102,7 @@ private:
   static std::uint64_t next_number() noexcept;
 
   const std::uint64_t number_ = next_number(); // no two have the same, as they may have the same address
-  const std::chrono::milliseconds period_;
+  std::chrono::milliseconds period_;           // under mutex_
   const std::chrono::milliseconds sample_period_;
   const std::function<bool()> look_;
   const std::function<bool()> others_wait_;

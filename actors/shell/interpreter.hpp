@@ -60,8 +60,7 @@ struct interpreter_config {
   std::size_t pending_calls = 65536; // waiting at a time
   std::size_t protocol_words = 4096; // waiting above which they go out before the turn ends
   limits bounds;
-  std::chrono::milliseconds patience{0}; // how much longer than the runtime's time slice its turns may last
-  std::shared_ptr<population> children;  // whom its children count among; for the runtime, may be null
+  std::shared_ptr<population> children; // whom its children count among; for the runtime, may be null
 };
 
 class interpreter final : public host {
@@ -99,8 +98,8 @@ public:
   bool wants_tick() const noexcept {
     return controls_.load(std::memory_order_relaxed) != 0 || bounds().message_cpu.count() > 0;
   }
-  /// Any thread: how long a turn lasts before it is asked to end, beside the runtime's time slice.
-  std::chrono::milliseconds patience() const noexcept { return config_->patience; }
+  /// Any thread: how long a turn lasts before it is asked to end.
+  std::chrono::milliseconds time_slice() const noexcept { return config_->bounds.time_slice; }
   /// Any thread: whom its children count among.
   const std::shared_ptr<population>& children() const noexcept { return config_->children; }
   /// The thread that runs the turn, from a signal handler: what its guest is doing.
