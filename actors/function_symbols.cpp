@@ -3,13 +3,15 @@
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <memory>
 
 namespace Atoll {
@@ -34,14 +36,21 @@ std::uintptr_t load_bias() {
   return bias;
 }
 
-std::string own_file() {
-  std::ifstream in("/proc/self/exe", std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+/// The running program's, mapped: of a file of many megabytes only the table is looked at.
+std::string_view map_own_file() {
+  const int descriptor = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return {};
+  struct stat about {};
+  const bool known = ::fstat(descriptor, &about) == 0 && about.st_size > 0;
+  const auto size = static_cast<std::size_t>(about.st_size);
+  void* const at = known ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0) : MAP_FAILED;
+  ::close(descriptor);
+  return at != MAP_FAILED ? std::string_view(static_cast<const char*>(at), size) : std::string_view();
 }
 
 /// A T at this place of the file; false: the file ends before.
 template <class T>
-bool read_at(const std::string& file, std::size_t at, T& out) {
+bool read_at(std::string_view file, std::size_t at, T& out) {
   if (at > file.size() || file.size() - at < sizeof(T)) return false;
   std::memcpy(&out, file.data() + at, sizeof(T));
   return true;
@@ -49,8 +58,8 @@ bool read_at(const std::string& file, std::size_t at, T& out) {
 
 } // namespace
 
-function_symbols::function_symbols() {
-  const std::string file = own_file();
+function_symbols::function_symbols() : file_(map_own_file()) {
+  const std::string_view file = file_;
   ElfW(Ehdr) head{};
   if (!read_at(file, 0, head) || std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0) return;
   const std::uintptr_t bias = load_bias();
@@ -64,18 +73,22 @@ function_symbols::function_symbols() {
       if (!read_at(file, table.sh_offset + at, s)) break;
       if (ELF64_ST_TYPE(s.st_info) != STT_FUNC || s.st_value == 0 || s.st_size == 0) continue;
       const std::size_t name = names.sh_offset + s.st_name;
-      if (name >= file.size()) continue;
-      all_.push_back({bias + s.st_value, bias + s.st_value + s.st_size, file.c_str() + name});
+      if (name >= names.sh_offset + names.sh_size || names.sh_offset + names.sh_size > file.size()) continue;
+      all_.push_back({bias + s.st_value, bias + s.st_value + s.st_size, file.data() + name});
     }
   }
   std::sort(all_.begin(), all_.end(), [](const symbol& a, const symbol& b) { return a.start < b.start; });
+}
+
+function_symbols::~function_symbols() {
+  if (!file_.empty()) ::munmap(const_cast<char*>(file_.data()), file_.size());
 }
 
 std::string function_symbols::name_at(const void* address) const {
   const auto at = reinterpret_cast<std::uintptr_t>(address);
   auto next =
       std::upper_bound(all_.begin(), all_.end(), at, [](std::uintptr_t a, const symbol& s) { return a < s.start; });
-  if (next != all_.begin() && at < (--next)->end) return demangled(next->name.c_str());
+  if (next != all_.begin() && at < (--next)->end) return demangled(next->name);
   Dl_info info{};
   if (dladdr(const_cast<void*>(address), &info) != 0 && info.dli_sname != nullptr) return demangled(info.dli_sname);
   return {};

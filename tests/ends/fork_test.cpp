@@ -152,10 +152,18 @@ std::string end_of(pid_t pid) {
 
 constexpr unsigned patience = 60; // seconds for a child on a slow machine
 
+// With gcc 12 nobody gives back the locks of AddressSanitizer's allocator in the child: whatever thread had one is not
+// there. (glibc's allocator does so.)
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool allocator_survives_fork = false;
+#else
+constexpr bool allocator_survives_fork = true;
+#endif
+
 } // namespace
 
-TEST_CASE(
-    "fork: at any moment under load, everything answers forked in the child, which can have a runtime of its own") {
+TEST_CASE("fork: at any moment under load, everything answers forked in the child, which can have a runtime of its own"
+          * doctest::skip(!allocator_survives_fork)) {
   belongings all;
   std::atomic<bool> over{false};
   std::vector<std::thread> load;
@@ -199,7 +207,7 @@ TEST_CASE(
   MESSAGE(forks, " forks");
 }
 
-TEST_CASE("fork: while the runtime finalizes, and after it") {
+TEST_CASE("fork: while the runtime finalizes, and after it" * doctest::skip(!allocator_survives_fork)) {
   std::minstd_rand dice(9);
   for (int i = 0; i < 20; ++i) {
     std::optional<belongings> all(std::in_place);
