@@ -74,6 +74,7 @@ std::vector<interpreter_info> directory::list() const {
   std::vector<interpreter_info> all;
   if (born_.forked()) return all;
   {
+    all.reserve(size());
     const std::scoped_lock lock(mutex_);
     for (const auto& [id, e] : living_)
       if (is_program(id)) all.push_back(info(id, e));
