@@ -64,7 +64,7 @@ void native_guest::deliver(const incoming& message) {
   std::optional<own_holder> held;
   if (target != nullptr) held.emplace(*target);
   handled_.store(&message, std::memory_order_relaxed);
-  native_reply reply = guarded_reply([&] { return handle_message(message, target); });
+  native_reply reply = guarded_reply([&] { return handle_message(message); });
   handled_.store(nullptr, std::memory_order_relaxed);
   answer(message.request, message.name, std::move(reply), target);
 }
@@ -76,13 +76,13 @@ activity native_guest::doing() const noexcept {
   return now;
 }
 
-native_reply native_guest::handle_message(const incoming& message, object* target) {
+native_reply native_guest::handle_message(const incoming& message) {
   native_results given = decode_values(message.args, context_.references());
   if (!given) return given;
   switch (message.kind) {
   case record_kind::send:
   case record_kind::call: return call_function(message.name, *given);
-  case record_kind::invoke: return invoke(message, *target, *given);
+  case record_kind::invoke: return invoke(message, object_of(message.target), *given);
   default: break;
   }
   return fail(errc::unknown_function, "a native interpreter evaluates no code; call one of its functions");

@@ -49,7 +49,7 @@ private:
   class message_root;
   class exit_root;
 
-  native_reply handle_message(const incoming& message, object* target);
+  native_reply handle_message(const incoming& message);
   native_reply call_function(std::string_view name, native_args args);
   native_reply invoke(const incoming& message, object& target, native_args args);
   native_reply access(object& target, bool set, native_args args);
