@@ -64,7 +64,7 @@ heap::~heap() {
 
 bool heap::make_heads() noexcept {
   if (free_ != no_blocks) return true;
-  void* memory = std::calloc(class_count, sizeof *free_);
+  void* memory = std::calloc(class_count, sizeof *free_); // NOLINT(bugprone-sizeof-expression): heads are pointers
   if (memory != nullptr) free_ = static_cast<free_block**>(memory);
   return memory != nullptr;
 }
