@@ -177,6 +177,17 @@ std::vector<channel_leftover> channel_space::close_all() {
 }
 
 void channel_space::seal() noexcept {
+  // A message that was lost for want of memory took its holds with it. Nobody will take them now, and a channel with a hold
+  // keeps itself, its items and this space for ever.
+  while (!forked()) {
+    channel_handle lost; // ends behind the lock
+    const std::scoped_lock lock(mutex_);
+    const auto at =
+        std::find_if(living_.begin(), living_.end(), [](const auto& c) { return c.second->in_flight_ > 0; });
+    if (at == living_.end()) break;
+    --at->second->in_flight_;
+    lost = channel_handle(channel_ptr(at->second, false));
+  }
   sealed_.store(true, std::memory_order_seq_cst);
   while (users_.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
 }
