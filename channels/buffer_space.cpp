@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <new>
 
 namespace Atoll {
@@ -170,6 +171,22 @@ void buffer_space::give_back(const wire_slice& s) noexcept {
   if (block == nullptr) return;
   if (s.moved) freed = undo_move(*block);
   hold = buffer(*block, nullptr, {}); // ends behind the lock
+}
+
+void buffer_space::drop_lost() noexcept {
+  while (!born_.forked()) {
+    wire_slice lost;
+    {
+      const std::scoped_lock lock(mutex_);
+      const auto at = std::find_if(blocks_.begin(), blocks_.end(), [](const auto& b) {
+        return b.second->in_flight_.load(std::memory_order_relaxed) > 0;
+      });
+      if (at == blocks_.end()) return;
+      lost.block = at->first;
+      lost.moved = at->second->moving_;
+    }
+    give_back(lost);
+  }
 }
 
 void buffer_space::last_released(buffer_block& block, buffer_account* by) noexcept {

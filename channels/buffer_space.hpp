@@ -38,6 +38,9 @@ public:
   /// An occurrence in a message that nobody will read.
   void give_back(const wire_slice& s) noexcept;
 
+  /// At the runtime's end: what messages held that were lost for want of memory is given back.
+  void drop_lost() noexcept;
+
   /// Blocks that somebody holds or that wait to be freed, and occurrences in messages: for figures and audits.
   std::size_t blocks() const;
   std::uint64_t in_flight() const;

@@ -9,8 +9,11 @@ namespace Atoll {
 
 directory::directory() : channels_(std::make_shared<channel_space>(*this)) {}
 
-// Handles of channels may outlive it.
-directory::~directory() { channels_->seal(); }
+// Handles of channels and of buffers may outlive it.
+directory::~directory() {
+  channels_->seal();
+  buffers_->drop_lost();
+}
 
 namespace {
 bool is_program(interpreter_id id) { return id != host_interpreter && id != net_interpreter; }

@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 
+#include "channels/channel_space.hpp"
 #include "tests/channels/residents.hpp"
 #include "tests/runtime/wire_buffer.hpp"
 #include "tests/seeds.hpp"
@@ -484,6 +485,22 @@ TEST_CASE("buffers: handles outlive accounts, inboxes and the directory") {
     kept = s.owner.buffers->make(4).value();
   }
   CHECK(text_of(kept) == "interpreter_gone");
+}
+
+TEST_CASE("directory: what lost messages held of channels and buffers ends with the runtime") {
+  std::weak_ptr<channel_space> channels;
+  std::weak_ptr<buffer_space> buffers;
+  {
+    scene s;
+    channels = s.d.channels();
+    buffers = s.d.buffers();
+    s.d.channels()->hold(s.d.channels()->make({}).value());
+    (void)scene::sent(s.owner.buffers->make(4).value()); // and nobody ever gives it back
+    s.owner.die();
+    s.other.die();
+  }
+  CHECK(channels.expired());
+  CHECK(buffers.expired());
 }
 
 TEST_CASE("buffers: a block nobody wrote to costs no page") {
