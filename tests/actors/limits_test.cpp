@@ -65,6 +65,14 @@ system_config config_for(unsigned workers, log_book& log) {
   return c;
 }
 
+/// One worker, and C++ that can hold it up.
+system_config one_worker(log_book& log, holders& held, std::size_t spare_workers = system_config{}.spare_workers) {
+  system_config c = config_for(1, log);
+  c.languages["native"] = make_native_guest(held.offered());
+  c.spare_workers = spare_workers;
+  return c;
+}
+
 interpreter_handle native_one(Atoll::system& s, std::string name) {
   auto h = s.spawn({.name = std::move(name), .language = "native"}, source{});
   REQUIRE(h.has_value());
@@ -82,9 +90,7 @@ interpreter_handle lua_one(Atoll::system& s, const std::string& code, spawn_opti
 TEST_CASE("limits: what waits behind a turn that does not end is run by a spare worker, which leaves when it ends") {
   log_book log;
   holders held;
-  system_config c = config_for(1, log);
-  c.languages["native"] = make_native_guest(held.offered());
-  Atoll::system s(std::move(c));
+  Atoll::system s(one_worker(log, held));
   const auto stuck = native_one(s, "stuck");
   const auto other = native_one(s, "other");
   const auto holding = stuck.call<int>("hold");
@@ -106,10 +112,7 @@ TEST_CASE("limits: what waits behind a turn that does not end is run by a spare 
 TEST_CASE("limits: as many spare workers run as threads are stuck, spares among them, up to their bound") {
   log_book log;
   holders held;
-  system_config c = config_for(1, log);
-  c.languages["native"] = make_native_guest(held.offered());
-  c.spare_workers = 2;
-  Atoll::system s(std::move(c));
+  Atoll::system s(one_worker(log, held, 2));
   std::vector<interpreter_handle> all;
   for (int i = 0; i < 4; ++i) all.push_back(native_one(s, "stuck" + std::to_string(i)));
   const auto other = native_one(s, "other");
@@ -136,10 +139,7 @@ TEST_CASE("limits: as many spare workers run as threads are stuck, spares among 
 TEST_CASE("limits: without spare workers what waits goes on waiting, and the log says for whom") {
   log_book log;
   holders held;
-  system_config c = config_for(1, log);
-  c.languages["native"] = make_native_guest(held.offered());
-  c.spare_workers = 0;
-  Atoll::system s(std::move(c));
+  Atoll::system s(one_worker(log, held, 0));
   const auto stuck = native_one(s, "stuck");
   const auto other = native_one(s, "other");
   const auto holding = stuck.call<int>("hold");
