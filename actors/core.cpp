@@ -20,6 +20,8 @@ namespace Atoll {
 
 namespace {
 
+constexpr std::chrono::milliseconds callback_grace{20};
+
 /// What of the deadline the phases leave, so that finalize() returns inside it though its supervisor is late.
 time_point::duration reserve_of(time_point::duration deadline) {
   using std::chrono::milliseconds;
@@ -115,13 +117,15 @@ core::core(system_config config, waiter* crank)
 
 core::~core() {
   finalize();
-  supervisor_.reset();
   {
+    std::optional<supervisor> retired; // both end outside the lock
+    decltype(living_) left;
     const std::scoped_lock lock(mutex_);
+    retired = std::exchange(supervisor_, std::nullopt);
+    left.swap(living_);
     if (net_) caf::anon_send_exit(net_, caf::exit_reason::user_shutdown);
     net_ = nullptr;
   }
-  living_.clear();
   ticker_->stop();
   alarm_ = nullptr;
   spares_.reset(); // before CAF's scheduler, and after the ticker that calls it
@@ -230,10 +234,11 @@ void core::need_net() {
 }
 
 void core::connect(const std::string& address, interpreter_id receiver, guest_word token) {
-  connecting_.fetch_add(1, std::memory_order_relaxed);
-  std::thread([self = shared_from_this(), address, receiver, token] {
-    self->post(receiver, std::make_unique<connected_job>(token, connect_to(address, 10000)));
-    self->connecting_.fetch_sub(1, std::memory_order_release); // the job is seen by who sees this
+  // It may wait for a name server longer than the runtime lives.
+  connecting_->fetch_add(1, std::memory_order_relaxed);
+  std::thread([port = port_, connecting = connecting_, address, receiver, token] {
+    port->post(receiver, std::make_unique<connected_job>(token, connect_to(address, 10000)));
+    connecting->fetch_sub(1, std::memory_order_release); // the job is seen by who sees this
   }).detach();
 }
 
@@ -244,7 +249,7 @@ bool core::main_goes_on() const {
 
 bool core::awaits_outside() {
   // acquire: with the release of whoever subtracts, behind what it told.
-  if (sockets_in_use_.load(std::memory_order_acquire) > 0 || connecting_.load(std::memory_order_acquire) > 0)
+  if (sockets_in_use_.load(std::memory_order_acquire) > 0 || connecting_->load(std::memory_order_acquire) > 0)
     return true;
   {
     const std::scoped_lock lock(flags_mutex_);
@@ -326,8 +331,14 @@ host::figures core::stats() const {
 }
 
 void core::tell_supervisor() noexcept {
+  // Once the last has told, the runtime may be in its destructor before wake() returns: this keeps the actor until then.
+  std::optional<supervisor> kept;
+  {
+    const std::scoped_lock lock(mutex_);
+    kept = supervisor_;
+  }
   try {
-    if (supervisor_) supervisor_->wake();
+    if (kept) kept->wake();
   } catch (const std::bad_alloc&) {
     // It looks by itself, every 2 ms.
   }
@@ -347,6 +358,11 @@ bool core::net_idle() const {
   return net_box_ == nullptr || net_box_->turn().idle();
 }
 
+void core::leave_behind() {
+  const std::scoped_lock lock(mutex_);
+  abandoned_any_ = true;
+}
+
 bool core::abandoned_any() const {
   const std::scoped_lock lock(mutex_);
   return abandoned_any_;
@@ -360,10 +376,8 @@ void core::set_report(finalization_report report) {
 
 void core::enter_phase(const char* name) noexcept {
   if (!config_.on_phase) return;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (report_) return; // finalize() has returned, and the program may be gone that is told
-  }
+  const gate::visit telling(port_->callbacks());
+  if (!telling.open()) return; // finalize() has returned, and the program may be gone that is told
   try {
     config_.on_phase(name);
   } catch (...) {
@@ -407,6 +421,8 @@ void core::wait_for_report(std::unique_lock<std::mutex>& lock) {
   if (changed_.wait_until(lock, *finalize_asked_ + config_.deadline, [&] { return report_.has_value(); })) return;
   abandoned_any_ = true;
   report_ = lost_report();
+  main_over_ = true;
+  changed_.notify_all();
 }
 
 finalization_report core::finalize() {
@@ -427,6 +443,10 @@ finalization_report core::finalize() {
   finalization_report report = *report_;
   lock.unlock();
   port_->close(); // done by the phase "seal", unless the supervisor was lost
+  port_->callbacks().close();
+  // Only when time is up can one be under way. It is waited for a little: perhaps it has just begun.
+  for (const auto until = clock_type::now() + callback_grace; !port_->callbacks().empty() && clock_type::now() < until;)
+    std::this_thread::yield();
   const std::scoped_lock no_more(log_mutex_);
   log_over_ = true;
   return report;

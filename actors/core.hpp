@@ -1,5 +1,5 @@
 // What a system is inside: CAF's actor system, the directory, the ticker, and who is alive.
-// Ownership: the system's, shared with threads that connect for it. What host threads keep holds the port alone.
+// Ownership: the system's. What host threads keep, those that connect for it among them, holds the port alone.
 // Threads: any thread, except where said.
 // Invariants: (1) an interpreter is in living_ from its creation until ended() or abandon(), which hand in its one
 //                 report. (2) lock order: none is held while another is taken, nor while an inbox is pushed to. The host
@@ -52,7 +52,11 @@ public:
   void post(interpreter_id to, std::unique_ptr<job> work);
 
   // -- for the finalization ------------------------------------------------------------------------------------------
-  void close_for_new() noexcept { finalizing_.store(true, std::memory_order_relaxed); }
+  /// Behind it nobody enters living_.
+  void close_for_new() {
+    const std::scoped_lock lock(mutex_);
+    finalizing_.store(true, std::memory_order_relaxed);
+  }
   std::vector<caf::intrusive_ptr<interpreter_actor>> living() const;
   std::size_t alive() const;
   /// Until its report is in: it leaves the directory before that.
@@ -63,6 +67,8 @@ public:
   ends take_ends();
   void abandon(interpreter_id who);
   bool abandoned_any() const;
+  /// Somebody is still inside who did not come out in time: the core is kept.
+  void leave_behind();
   /// Tells system_config::on_phase.
   void enter_phase(const char* name) noexcept;
   /// When finalize() was called first, and when the phases must be over, so that it returns inside the deadline.
@@ -125,9 +131,9 @@ private:
   /// Whether there are any.
   bool look_at_flags() noexcept;
   result<interpreter_id> create_as(interpreter_id id, const spawn_options& options, interpreter_id parent);
-  /// False: its name is taken. It stands among the living then too; the caller takes that back.
-  bool bear(interpreter_id id, const spawn_options& options, interpreter_id parent, const guest_factory& make_guest,
-            const std::shared_ptr<population>& above);
+  /// `listed`: it has entered living_, and leaves its population with that.
+  result<void> bear(interpreter_id id, const spawn_options& options, interpreter_id parent,
+                    const guest_factory& make_guest, const std::shared_ptr<population>& above, bool& listed);
   std::shared_ptr<const interpreter_config> usual_config() const;
   std::shared_ptr<const interpreter_config> config_of(interpreter_id id, const spawn_options& options,
                                                       const std::shared_ptr<population>& above) const;
@@ -152,10 +158,9 @@ private:
   caf::strong_actor_ptr alarm_;         // whom CAF's clock tells
   std::optional<spare_workers> spares_; // none with a crank; the ticker's callbacks know it
   bool short_of_spares_ = false;        // the ticker's: it has been told
-  std::unique_ptr<ticker> ticker_;
   std::shared_ptr<host_port> port_;
   caf::intrusive_ptr<host_turn> host_turn_;
-  std::optional<supervisor> supervisor_; // none with a crank
+  std::optional<supervisor> supervisor_; // none with a crank; from its making on under mutex_
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -177,14 +182,15 @@ private:
   std::mutex flags_mutex_;
   std::vector<std::shared_ptr<pending_calls>> flagged_; // under flags_mutex_: whose flags the ticker looks at
 
-  std::atomic<bool> finalizing_{false}; // relaxed: a birth that slips through is brought down with the others
+  std::atomic<bool> finalizing_{false}; // set under mutex_; relaxed: others may see it a little later
   std::atomic<bool> main_asked_{false};
   std::atomic<int> exit_status_{0};
   std::atomic<bool> exit_status_set_{false};
   std::atomic<std::uint64_t> sockets_{0};
   // Subtracted from with release, behind what was told; the watch's load acquires (awaits_outside).
   std::atomic<std::size_t> sockets_in_use_{0}; // the broker's
-  std::atomic<std::size_t> connecting_{0};
+  const std::shared_ptr<std::atomic<std::size_t>> connecting_ = std::make_shared<std::atomic<std::size_t>>(0);
+  std::unique_ptr<ticker> ticker_; // last: its thread looks at what stands before it
 };
 
 } // namespace Atoll

@@ -19,6 +19,10 @@ void make_room(std::vector<interpreter_report>& listed, std::size_t living, std:
   if (listed.capacity() < needed) listed.reserve(std::min(needed * 2, most));
 }
 
+tl::unexpected<error> too_late() {
+  return fail(errc::runtime_finalizing, "the runtime is being finalized: no new interpreters");
+}
+
 } // namespace
 
 std::shared_ptr<const interpreter_config> core::usual_config() const {
@@ -37,29 +41,31 @@ std::shared_ptr<const interpreter_config> core::usual_config() const {
 }
 
 result<interpreter_id> core::create_as(interpreter_id id, const spawn_options& options, interpreter_id parent) {
-  if (finalizing()) return fail(errc::runtime_finalizing, "the runtime is being finalized: no new interpreters");
+  if (finalizing()) return too_late();
   const auto language = config_.languages.find(options.language);
   if (language == config_.languages.end())
     return fail(errc::invalid_argument, fmt::format("there is no guest for the language '{}'", options.language));
   const auto above = enter_population(parent);
   if (!above) return tl::unexpected(above.error());
+  bool listed = false;
   const auto take_back = [&] {
     const std::scoped_lock lock(mutex_);
-    living_.erase(id);
-    (*above)->leave();
+    if (!listed || living_.erase(id) > 0) (*above)->leave(); // whoever took it off the list has done the same
   };
   try {
-    if (bear(id, options, parent, language->second, *above)) return id;
+    if (auto born = bear(id, options, parent, language->second, *above, listed); !born) {
+      take_back();
+      return tl::unexpected(std::move(born.error()));
+    }
+    return id;
   } catch (const std::bad_alloc&) {
     take_back();
     throw;
   }
-  take_back();
-  return fail(errc::name_taken, fmt::format("an interpreter named '{}' is running already", options.name));
 }
 
-bool core::bear(interpreter_id id, const spawn_options& options, interpreter_id parent, const guest_factory& make_guest,
-                const std::shared_ptr<population>& above) {
+result<void> core::bear(interpreter_id id, const spawn_options& options, interpreter_id parent,
+                        const guest_factory& make_guest, const std::shared_ptr<population>& above, bool& listed) {
   caf::actor_config cfg;
   const caf::actor made = caf::make_actor<interpreter_actor, caf::actor>(
       caf_->next_actor_id(), caf_->node(), caf_.get(), cfg, *this, config_of(id, options, above), id, parent,
@@ -68,10 +74,13 @@ bool core::bear(interpreter_id id, const spawn_options& options, interpreter_id 
   {
     // Before others can find it: who kills or stops it then finds it here.
     const std::scoped_lock lock(mutex_);
+    if (finalizing()) return too_late();
     make_room(ends_.interpreters, living_.size(), config_.reported_ends);
     living_.emplace(id, self);
+    listed = true;
   }
-  return directory_.enter(id, options.name, parent, self->shell().shared_box());
+  if (directory_.enter(id, options.name, parent, self->shell().shared_box())) return {};
+  return fail(errc::name_taken, fmt::format("an interpreter named '{}' is running already", options.name));
 }
 
 std::shared_ptr<const interpreter_config> core::config_of(interpreter_id id, const spawn_options& options,
@@ -148,6 +157,10 @@ void core::abandon(interpreter_id who) {
     const auto it = living_.find(who);
     if (it == living_.end()) return;
     abandoned_any_ = true;
+    if (who == main_interpreter) {
+      main_over_ = true;
+      changed_.notify_all();
+    }
     stuck = std::move(it->second);
     leave_population(stuck->shell());
     living_.erase(it);

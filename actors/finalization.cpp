@@ -338,6 +338,14 @@ void finalization::seal() {
   // What the port has taken is told before it closes: a callback that runs after the end would find nothing it knows.
   wait_for([this] { return core_.net_idle() && core_.port().box().turn().idle(); });
   core_.port().close();
+  // A host thread may still be on its way out of the runtime, with a wake-up or a job in its hands.
+  gate& inside = *core_.where().inside();
+  inside.close();
+  if (!wait_for([&] { return inside.empty(); })) {
+    report_.phases.back().forced.push_back("a host thread that did not come out of the runtime");
+    core_.leave_behind();
+    return;
+  }
   core_.where().channels()->seal();
 }
 

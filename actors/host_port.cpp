@@ -87,7 +87,8 @@ private:
 };
 
 host_port::host_port(environment& env, const credit_policy& credit, std::size_t high_water)
-    : box_(new inbox(host_interpreter, high_water)),
+    : inside_(env.where().inside()),
+      box_(new inbox(host_interpreter, high_water)),
       env_(&env),
       types_(env.where().types()),
       codec_(std::make_unique<codec>(*this)),
@@ -152,7 +153,7 @@ void host_port::flush() {
 
 host_port::answer_ptr host_port::ask(interpreter_id to, record_kind kind, const body_function& body) {
   if (forked()) return given(tl::unexpected<error>(forked_error()));
-  lock_type lock(mutex_);
+  lock_type lock(*this);
   if (auto no = refusal()) return given(tl::unexpected<error>(std::move(*no)));
   const call_id call = ++last_number_;
   auto a = std::make_shared<answer>();
@@ -199,7 +200,7 @@ host_port::body_function host_port::writer_of(const std::vector<value>& args) {
 
 result<buffer> host_port::make_buffer(std::size_t bytes) {
   if (forked()) return tl::unexpected<error>(forked_error());
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
   return buffers_.make(bytes);
 }
@@ -214,6 +215,15 @@ host_port::answer_ptr host_port::stop(interpreter_id who, std::chrono::milliseco
 host_port::answer_ptr host_port::ask_stats(interpreter_id who) {
   return ask(who, record_kind::stats, [](wire_writer&) -> result<void> { return {}; });
 }
+
+namespace {
+host_port::body_function job_record(job& work) {
+  return [&work](wire_writer& w) -> result<void> {
+    w.put_u64(reinterpret_cast<std::uint64_t>(&work));
+    return {};
+  };
+}
+} // namespace
 
 host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job> work) {
   return run(to, std::move(work), nullptr);
@@ -230,7 +240,7 @@ host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job
     why = forked_error();
     a->give(tl::unexpected<error>(why));
   } else {
-    const lock_type lock(mutex_);
+    const lock_type lock(*this);
     if (auto no = refusal()) {
       why = std::move(*no);
       a->give(tl::unexpected<error>(why));
@@ -239,10 +249,7 @@ host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job
       work->call_ = ++last_number_;
       calls_.emplace(work->call_, a);
       if (target != nullptr) work->target_ = imports_.give_target(target->at());
-      const auto sent = put_message(to, record_kind::job, [&](wire_writer& w) -> result<void> {
-        w.put_u64(reinterpret_cast<std::uint64_t>(static_cast<job*>(work.get())));
-        return {};
-      });
+      const auto sent = put_message(to, record_kind::job, job_record(*work));
       if (sent) {
         (void)work.release(); // the record's, and maybe over already
         return a;
@@ -254,11 +261,25 @@ host_port::answer_ptr host_port::run(interpreter_id to, std::unique_ptr<call_job
   return a;
 }
 
+void host_port::post(interpreter_id to, std::unique_ptr<job> work) {
+  error why = forked_error();
+  if (!forked()) {
+    const lock_type lock(*this);
+    why = finalized();
+    if (env_ != nullptr) {
+      const auto sent = put_message(to, record_kind::job, job_record(*work));
+      if (sent) return (void)work.release();
+      why = sent.error();
+    }
+  }
+  work->abandon(why);
+}
+
 result<void> host_port::send(interpreter_id to, record_kind kind, const body_function& body) {
   if (forked()) return tl::unexpected<error>(forked_error());
   answer_ptr has_room;
   {
-    const lock_type lock(mutex_);
+    const lock_type lock(*this);
     if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
     const auto sent = put_message(to, kind, body);
     if (!sent) return tl::unexpected<error>(sent.error());
@@ -297,7 +318,7 @@ result<void> host_port::send(const imported& target, std::string_view method, co
 
 result<void> host_port::control(interpreter_id who, controls what) {
   if (forked()) return tl::unexpected<error>(forked_error());
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (env_ == nullptr) return tl::unexpected<error>(finalized());
   if (!env_->where().look_up(who)) return tl::unexpected<error>(gone(who));
   env_->control(who, what);
@@ -306,14 +327,14 @@ result<void> host_port::control(interpreter_id who, controls what) {
 
 run_state host_port::state_of(interpreter_id who) const {
   if (forked()) return run_state::gone;
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   const auto info = env_ != nullptr ? env_->where().look_up(who) : std::nullopt;
   return info ? info->state : run_state::gone;
 }
 
 result<void> host_port::monitor(interpreter_id who, down_callback told) {
   if (forked()) return tl::unexpected<error>(forked_error());
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
   const std::uint64_t token = ++last_number_;
   watches_.emplace(token, watch{who, std::move(told)});
@@ -378,7 +399,7 @@ bool host_port::turn() {
   news out;
   bool open = true;
   try {
-    const lock_type lock(mutex_);
+    const lock_type lock(*this);
     open = env_ != nullptr;
     if (open) work(out);
   } catch (const std::bad_alloc&) {
@@ -513,14 +534,14 @@ void host_port::give_back(wire_reader values) {
 
 result<channel_handle> host_port::make_channel(channel_options options) {
   if (forked()) return tl::unexpected<error>(forked_error());
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
   return env_->where().channels()->make(std::move(options));
 }
 
 error host_port::unless_ended(error why) const {
   if (forked()) return forked_error();
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (env_ == nullptr || env_->where().channels()->is_closed()) return *refusal();
   return why;
 }
@@ -539,7 +560,7 @@ bool host_port::await(thread_wait& w, wait_limit until) {
 
 result<void> host_port::write_item(const value& v, item_bytes& item) {
   if (forked()) return tl::unexpected<error>(forked_error());
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (auto no = refusal()) return tl::unexpected<error>(std::move(*no));
   item.limit(record_bytes_max);
   result<void> written = encode_values(item, *codec_, {&v, 1});
@@ -555,7 +576,7 @@ result<void> host_port::write_item(const value& v, item_bytes& item) {
 
 result<value> host_port::read_item(item_bytes& item) {
   if (forked()) return tl::unexpected<error>(forked_error());
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (env_ == nullptr) return tl::unexpected<error>(finalized());
   result<std::vector<value>> all = decode_values(item.reader(), *codec_);
   item.clear();
@@ -566,7 +587,7 @@ result<value> host_port::read_item(item_bytes& item) {
 
 void host_port::put_back_item(item_bytes& item) {
   if (forked()) return;
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (env_ == nullptr) return;
   putter all(*this);
   wire_reader in = item.reader();
@@ -577,7 +598,7 @@ void host_port::put_back_item(item_bytes& item) {
 
 void host_port::give_back_item(item_bytes& item) {
   if (forked()) return;
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   if (env_ == nullptr) return;
   give_back(item.reader());
   flush();
@@ -586,26 +607,29 @@ void host_port::give_back_item(item_bytes& item) {
 
 void host_port::tell(news& what) {
   for (auto& [a, results] : what.answers) a->give(std::move(results));
+  if (what.downs.empty()) return;
+  const gate::visit telling(callbacks_);
   for (auto& [told, d] : what.downs) {
     try {
-      if (told) told(d);
+      if (told && telling.open()) told(d);
     } catch (...) {
       // A callback has nobody to tell; the runtime goes on.
     }
   }
+  what.downs.clear(); // what they hold of the user's, too, ends inside
 }
 
 // -- the end -----------------------------------------------------------------------------------------------------------
 
 void host_port::refuse_new() {
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   refusing_ = true;
 }
 
 void host_port::fail_waiting(errc code) {
   news out;
   {
-    const lock_type lock(mutex_);
+    const lock_type lock(*this);
     for (auto& [call, a] : std::exchange(calls_, {}))
       out.answers.emplace_back(a, fail(code, code == errc::runtime_finalized ? "the runtime has been finalized"
                                                                              : "the runtime is being finalized"));
@@ -617,7 +641,7 @@ void host_port::fail_waiting(errc code) {
 void host_port::close() {
   news out;
   {
-    const lock_type lock(mutex_);
+    const lock_type lock(*this);
     if (env_ == nullptr) return;
     directory& where = env_->where();
     refusing_ = true;
@@ -647,13 +671,13 @@ void host_port::close() {
 }
 
 void host_port::with_imports(const std::function<void(const import_table&)>& f) const {
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   f(imports_);
 }
 
 bool host_port::closed() const {
   if (forked()) return true;
-  const lock_type lock(mutex_);
+  const lock_type lock(*this);
   return env_ == nullptr;
 }
 

@@ -9,7 +9,9 @@
 //             (3) each imported stands for one use of its import entry; the last copy's end is one drop.
 //             (4) callbacks never run under mutex_, nor do the destructors of what users sent along. Letting go of a
 //                 reference and giving up a call take late_mutex_ alone, so they may happen anywhere, under mutex_ too.
-//             (5) where memory is out a host thread may see std::bad_alloc; the port stays as it was. Calls are answered
+//             (5) what a thread does here for the runtime, jobs that it throws away behind the lock included, it does inside
+//                 the directory's gate; callbacks run inside callbacks_.
+//             (6) where memory is out a host thread may see std::bad_alloc; the port stays as it was. Calls are answered
 //                 out_of_memory then, records that nobody waits for are lost.
 // Lock order: mutex_, then late_mutex_, the core's locks, or an answer's.
 //
@@ -30,6 +32,7 @@
 #include "channels/channel_value.hpp"
 #include "channels/disposal.hpp"
 #include "channels/fork.hpp"
+#include "channels/gate.hpp"
 #include "channels/outbox.hpp"
 #include "runtime/guest.hpp"
 #include "runtime/job.hpp"
@@ -101,6 +104,8 @@ public:
   /// Sends the job into the turn of `to`, or of the target's owner. Its results come as the answer.
   answer_ptr run(interpreter_id to, std::unique_ptr<call_job> work);
   answer_ptr run(const imported& target, std::unique_ptr<call_job> work);
+  /// Sends a job into the turn of `to`; abandoned at once when that, or the runtime, is gone.
+  void post(interpreter_id to, std::unique_ptr<job> work);
   /// One-way. Waits while the receiver is over its high-water mark, unless a worker asks.
   result<void> send(interpreter_id to, std::string_view function, const std::vector<value>& args);
   result<void> send(const imported& target, std::string_view method, const std::vector<value>& args);
@@ -143,6 +148,8 @@ public:
   void refuse_new();
   void fail_waiting(errc code);
   void close();
+  /// Inside, callbacks of the user's run; once it is closed, none begins.
+  gate& callbacks() noexcept { return callbacks_; }
   /// What host threads hold.
   void with_imports(const std::function<void(const import_table&)>& f) const;
   bool closed() const;
@@ -165,12 +172,13 @@ private:
     interpreter_id who{};
     down_callback told;
   };
-  /// mutex_ held; jobs that were thrown away meanwhile end after it.
+  /// mutex_ held; jobs that were thrown away meanwhile end after it, and the thread is inside until then.
   class lock_type {
   public:
-    explicit lock_type(std::mutex& m) : lock_(m) {}
+    explicit lock_type(const host_port& p) : inside_(*p.inside_), lock_(p.mutex_) {}
 
   private:
+    gate::visit inside_;
     deferred_jobs jobs_;
     std::unique_lock<std::mutex> lock_; // let go of first
   };
@@ -199,6 +207,8 @@ private:
   bool forked() const noexcept { return born_.forked(); }
 
   const birthplace born_; // asked before a lock is taken
+  const std::shared_ptr<gate> inside_;
+  gate callbacks_;
   const inbox_ptr box_;
   std::atomic<std::uint64_t> turns_{0}; // relaxed: the inbox's turn state orders it (finalization::quiet)
 

@@ -38,6 +38,7 @@ caf::behavior net_broker::make_behavior() {
       [this](wake_atom) { take_envelopes(); },
       [this](flush_atom) {
         flush_posted_ = false;
+        const gate::visit inside(*env_.where().inside()); // it may have to throw away what others sent
         outbox_.flush();
       },
       [this](linger_atom, std::uint64_t number) { forget(number); },

@@ -11,8 +11,8 @@ system::system(system_config config) : core_(std::make_shared<core>(std::move(co
 system::~system() {
   if (!core_->forked()) core_->finalize();
   // Whether a thread is still inside an abandoned interpreter, and may yet come back to its core; or its threads are in
-  // another process.
-  if (core_->forked() || core_->abandoned_any()) core_->keep_for_good();
+  // another process; or this is one of its workers, in a callback, which could not wait for itself.
+  if (core_->forked() || core_->abandoned_any() || on_worker_thread()) core_->keep_for_good();
 }
 result<void> system::run_main(const spawn_options& options, const source& from,
                               const std::function<bool(wire_writer&)>& write_args) {

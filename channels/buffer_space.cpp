@@ -192,6 +192,7 @@ void buffer_space::drop_lost() noexcept {
 void buffer_space::last_released(buffer_block& block, buffer_account* by) noexcept {
   inbox_ptr wake;
   bool owned = false;
+  const gate::visit inside(*inside_); // from where an owner is found that lives until it has been woken
   {
     const std::scoped_lock lock(mutex_);
     buffer_account* owner = block.owner_;

@@ -24,6 +24,7 @@
 
 #include "channels/buffer.hpp"
 #include "channels/fork.hpp"
+#include "channels/gate.hpp"
 #include "channels/inbox.hpp"
 #include "runtime/heap.hpp"
 
@@ -31,7 +32,7 @@ namespace Atoll {
 
 class buffer_space : public std::enable_shared_from_this<buffer_space> {
 public:
-  buffer_space() = default;
+  explicit buffer_space(std::shared_ptr<gate> inside) noexcept : inside_(std::move(inside)) {}
   buffer_space(const buffer_space&) = delete;
   buffer_space& operator=(const buffer_space&) = delete;
 
@@ -58,6 +59,7 @@ private:
   buffer_block* take_off(const wire_slice& s) noexcept;
   block_bytes undo_move(buffer_block& block) noexcept;
 
+  const std::shared_ptr<gate> inside_;
   const birthplace born_; // in a forked child the mutex may be held for ever: it is left alone
   mutable std::mutex mutex_;
   std::unordered_map<std::uint64_t, buffer_block*> blocks_; // under mutex_

@@ -119,7 +119,10 @@ void channel_space::end(basic_channel& channel) {
 // -- what operations leave ---------------------------------------------------------------------------------------------
 
 void channel_space::settle(aftermath& after) {
-  while (ready_link* one = after.woken.take()) static_cast<channel_wait*>(one)->ready();
+  if (!after.woken.empty()) {
+    const gate::visit inside(*inside_); // whoever wakes an interpreter needs the runtime's workers
+    while (ready_link* one = after.woken.take()) static_cast<channel_wait*>(one)->ready();
+  }
   if (!after.dropped.empty()) give_up(std::move(after.dropped));
 }
 
@@ -136,8 +139,8 @@ void channel_space::give_up(std::vector<aftermath::undelivered>&& dropped) {
 }
 
 void channel_space::dispose(item_bytes& bytes) {
-  users_.fetch_add(1, std::memory_order_seq_cst);
-  if (!sealed_.load(std::memory_order_seq_cst)) {
+  const gate::visit inside(*inside_);
+  if (inside.open()) {
     dispose_values(bytes.reader(), *where_);
   } else { // references mean nothing any more, but a channel has its memory
     struct dropper final : wire_visitor {
@@ -148,7 +151,6 @@ void channel_space::dispose(item_bytes& bytes) {
     wire_reader in = bytes.reader();
     walk_values(in, channels);
   }
-  users_.fetch_sub(1, std::memory_order_seq_cst);
   bytes.clear();
 }
 
@@ -188,8 +190,8 @@ void channel_space::seal() noexcept {
     --at->second->in_flight_;
     lost = channel_handle(channel_ptr(at->second, false));
   }
-  sealed_.store(true, std::memory_order_seq_cst);
-  while (users_.load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+  inside_->close();
+  while (!inside_->empty()) std::this_thread::yield();
 }
 
 } // namespace Atoll

@@ -14,6 +14,7 @@
 
 #include "channels/basic_channel.hpp"
 #include "channels/fork.hpp"
+#include "channels/gate.hpp"
 
 namespace Atoll {
 
@@ -28,7 +29,7 @@ struct channel_leftover {
 
 class channel_space : public std::enable_shared_from_this<channel_space> {
 public:
-  explicit channel_space(directory& where) noexcept : where_(&where) {}
+  channel_space(directory& where, std::shared_ptr<gate> inside) noexcept : where_(&where), inside_(std::move(inside)) {}
 
   /// invalid_argument: drop_oldest without room for an item. not_shareable: an heir of another runtime. runtime_finalizing: after close_all().
   result<channel_handle> make(channel_options options);
@@ -69,10 +70,8 @@ private:
   channel_number last_id_ = 0;                                // under mutex_
   bool closed_ = false;                                       // under mutex_
 
-  directory* const where_;
-  // Who is using where_: seq_cst against sealed_, as each side writes one and then reads the other.
-  std::atomic<std::uint32_t> users_{0};
-  std::atomic<bool> sealed_{false};
+  directory* const where_; // used inside the gate alone
+  const std::shared_ptr<gate> inside_;
 };
 
 } // namespace Atoll

@@ -7,7 +7,7 @@
 
 namespace Atoll {
 
-directory::directory() : channels_(std::make_shared<channel_space>(*this)) {}
+directory::directory() : channels_(std::make_shared<channel_space>(*this, inside_)) {}
 
 // Handles of channels and of buffers may outlive it.
 directory::~directory() {

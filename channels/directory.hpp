@@ -41,6 +41,9 @@ public:
   /// The names of the types of exported objects.
   const std::shared_ptr<type_names>& types() const noexcept { return types_; }
 
+  /// Where threads pass that use the runtime and do not keep it.
+  const std::shared_ptr<gate>& inside() const noexcept { return inside_; }
+
   /// The channels of the runtime.
   const std::shared_ptr<channel_space>& channels() const noexcept { return channels_; }
   /// Shared memory.
@@ -86,7 +89,8 @@ private:
   static interpreter_info info(interpreter_id id, const entry& e) { return {id, e.name, e.parent, e.state}; }
 
   const std::shared_ptr<type_names> types_ = std::make_shared<type_names>();
-  const std::shared_ptr<buffer_space> buffers_ = std::make_shared<buffer_space>();
+  const std::shared_ptr<gate> inside_ = std::make_shared<gate>();
+  const std::shared_ptr<buffer_space> buffers_ = std::make_shared<buffer_space>(inside_);
   const std::shared_ptr<channel_space> channels_;
   const birthplace born_; // in a forked child nobody is found, and no lock taken
   // Held for a look or a change; but list() may take long, and then the others sleep.

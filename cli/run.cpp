@@ -159,7 +159,7 @@ int run(const run_options& o) {
   {
     signal_watch signals;
     system runtime(to_config(o, instruments));
-    signals.start([&] { runtime.request_exit(0); });
+    const signal_watch::request on_signal(signals, [&] { runtime.request_exit(0); });
     const auto ended = runtime.run_main({.name = "main", .memory = o.memory, .language = "lua"},
                                         {source_kind::file, o.file, {}}, [&](wire_writer& w) {
                                           for (const std::string& argument : o.arguments) w.put_string(argument);

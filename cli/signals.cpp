@@ -26,17 +26,25 @@ signal_watch::signal_watch() {
   signal(SIGPIPE, SIG_IGN); // a closed peer is an error of its connection, not the end of the process
 }
 
-void signal_watch::start(std::function<void()> first) {
-  first_ = std::move(first);
-  thread_ = std::thread([this] {
-    const sigset_t set = watched();
-    for (bool again = false;; again = true) {
-      int which = 0;
-      if (sigwait(&set, &which) != 0 || which == end_watch) return;
-      if (again) _exit(128 + which);
-      first_();
-    }
-  });
+signal_watch::request::request(signal_watch& watch, std::function<void()> first) : watch_(watch) {
+  watch_.first_ = std::move(first);
+  watch_.thread_ = std::thread([&w = watch_] { w.watch(); });
+}
+
+signal_watch::request::~request() {
+  const std::scoped_lock lock(watch_.mutex_);
+  watch_.first_ = nullptr;
+}
+
+void signal_watch::watch() {
+  const sigset_t set = watched();
+  for (bool again = false;; again = true) {
+    int which = 0;
+    if (sigwait(&set, &which) != 0 || which == end_watch) return;
+    if (again) _exit(128 + which);
+    const std::scoped_lock lock(mutex_);
+    if (first_) first_();
+  }
 }
 
 signal_watch::~signal_watch() {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
 #include <thread>
 
 namespace Atoll::cli {
@@ -17,11 +18,23 @@ public:
   signal_watch(const signal_watch&) = delete;
   signal_watch& operator=(const signal_watch&) = delete;
 
-  /// From now on the first signal calls `first`, in the watching thread.
-  void start(std::function<void()> first);
+  /// While it lives, the first signal calls `first`, in the watching thread; from its making on any further one exits.
+  class request {
+  public:
+    request(signal_watch& watch, std::function<void()> first);
+    ~request();
+    request(const request&) = delete;
+    request& operator=(const request&) = delete;
+
+  private:
+    signal_watch& watch_;
+  };
 
 private:
-  std::function<void()> first_;
+  void watch();
+
+  std::mutex mutex_;
+  std::function<void()> first_; // under mutex_; empty: what it would use is gone
   std::thread thread_;
 };
 

@@ -39,7 +39,7 @@ public:
   explicit native_host(std::size_t memory = 0) : heap_(memory) { box_->set_waker(waker_); }
   ~native_host() { channel_desk::drop_ready(*box_); } // as the shell when it has closed its inbox
 
-  const std::shared_ptr<buffer_space> space = std::make_shared<buffer_space>();
+  const std::shared_ptr<buffer_space> space = std::make_shared<buffer_space>(std::make_shared<gate>());
   // What happened.
   std::vector<sent_message> sent;
   std::map<request_id, result<std::string>> replies;
