@@ -13,6 +13,8 @@ namespace Atoll {
 namespace {
 
 constexpr time_point::duration shortest_share = std::chrono::milliseconds(2);
+// For threads that only pass through, also when nothing is left of the time.
+constexpr time_point::duration last_patience = std::chrono::milliseconds(20);
 
 /// What an interpreter may take of what is left of the phase "exit": a quarter also when many are still to come, and never
 /// all of it, as it may have more to do behind what had to be cut.
@@ -191,7 +193,7 @@ std::vector<interpreter_id> finalization::newest_first() const {
 
 void finalization::force(interpreter_id who) {
   const auto info = core_.where().look_up(who);
-  report_.phases.back().forced.push_back(number_and_name(who, info ? info->name : ""));
+  report_.phases.back().forced.push_back("interpreter " + number_and_name(who, info ? info->name : ""));
 }
 
 void finalization::close() {
@@ -341,7 +343,7 @@ void finalization::seal() {
   // A host thread may still be on its way out of the runtime, with a wake-up or a job in its hands.
   gate& inside = *core_.where().inside();
   inside.close();
-  if (!wait_for([&] { return inside.empty(); })) {
+  if (!wait_for([&] { return inside.empty(); }, std::max(phase_end_, now() + last_patience))) {
     report_.phases.back().forced.push_back("a host thread that did not come out of the runtime");
     core_.leave_behind();
     return;

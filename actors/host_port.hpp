@@ -9,8 +9,8 @@
 //             (3) each imported stands for one use of its import entry; the last copy's end is one drop.
 //             (4) callbacks never run under mutex_, nor do the destructors of what users sent along. Letting go of a
 //                 reference and giving up a call take late_mutex_ alone, so they may happen anywhere, under mutex_ too.
-//             (5) what a thread does here for the runtime, jobs that it throws away behind the lock included, it does inside
-//                 the directory's gate; callbacks run inside callbacks_.
+//             (5) what a thread does here for the runtime, jobs that it abandons behind the lock included, it does inside the
+//                 directory's gate; callbacks run inside callbacks_.
 //             (6) where memory is out a host thread may see std::bad_alloc; the port stays as it was. Calls are answered
 //                 out_of_memory then, records that nobody waits for are lost.
 // Lock order: mutex_, then late_mutex_, the core's locks, or an answer's.
@@ -22,6 +22,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -172,15 +173,24 @@ private:
     interpreter_id who{};
     down_callback told;
   };
-  /// mutex_ held; jobs that were thrown away meanwhile end after it, and the thread is inside until then.
+  /// mutex_ held. Jobs that were thrown away meanwhile are abandoned behind it, and the thread is inside until then: if the
+  /// port is still open, as close() comes before the gate is closed. Then the jobs are deleted, which is the user's affair.
   class lock_type {
   public:
-    explicit lock_type(const host_port& p) : inside_(*p.inside_), lock_(p.mutex_) {}
+    explicit lock_type(const host_port& p) : lock_(p.mutex_) {
+      if (p.env_ != nullptr) inside_.emplace(*p.inside_);
+    }
+    ~lock_type() {
+      lock_.unlock();
+      jobs_.abandon_all();
+    }
+    lock_type(const lock_type&) = delete;
+    lock_type& operator=(const lock_type&) = delete;
 
   private:
-    gate::visit inside_;
-    deferred_jobs jobs_;
-    std::unique_lock<std::mutex> lock_; // let go of first
+    deferred_jobs jobs_; // ends last
+    std::optional<gate::visit> inside_;
+    std::unique_lock<std::mutex> lock_;
   };
 
   // All of these with mutex_ held.

@@ -75,6 +75,10 @@ interpreter_actor* worker_scope::take_next() noexcept { return std::exchange(nex
 
 bool on_worker_thread() noexcept { return current_worker != nullptr; }
 
+bool on_worker_thread_of(const caf::actor_system& sys) noexcept {
+  return current_worker != nullptr && &current_worker->system() == &sys;
+}
+
 void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept {
   what.intrusive_ptr_add_ref_impl();
   with_memory([&] {

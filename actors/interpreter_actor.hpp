@@ -20,6 +20,8 @@ void schedule_on_caf(caf::actor_system& sys, caf::resumable& what) noexcept;
 
 /// Whether the calling thread is one of CAF's workers in the middle of a turn: it must not wait for another's.
 bool on_worker_thread() noexcept;
+/// The same, of this actor system's.
+bool on_worker_thread_of(const caf::actor_system& sys) noexcept;
 
 /// Marks the calling thread as a CAF worker while it lives, and keeps whom it runs next.
 //

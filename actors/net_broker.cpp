@@ -38,15 +38,27 @@ caf::behavior net_broker::make_behavior() {
       [this](wake_atom) { take_envelopes(); },
       [this](flush_atom) {
         flush_posted_ = false;
-        const gate::visit inside(*env_.where().inside()); // it may have to throw away what others sent
+        const gate::visit inside = go_inside();
         outbox_.flush();
       },
       [this](linger_atom, std::uint64_t number) { forget(number); },
       [this](told_atom) { in_use_.fetch_sub(1, std::memory_order_release); }, // what was told is seen by who sees this
-      [this](const caf::io::new_connection_msg& m) { on_connection(m.source, m.handle); },
-      [this](const caf::io::new_data_msg& m) { on_data(m); },
-      [this](const caf::io::connection_closed_msg& m) { on_closed(m.handle); },
-      [this](const caf::io::data_transferred_msg& m) { on_transferred(m); },
+      [this](const caf::io::new_connection_msg& m) {
+        const gate::visit inside = go_inside();
+        on_connection(m.source, m.handle);
+      },
+      [this](const caf::io::new_data_msg& m) {
+        const gate::visit inside = go_inside();
+        on_data(m);
+      },
+      [this](const caf::io::connection_closed_msg& m) {
+        const gate::visit inside = go_inside();
+        on_closed(m.handle);
+      },
+      [this](const caf::io::data_transferred_msg& m) {
+        const gate::visit inside = go_inside();
+        on_transferred(m);
+      },
       [](const caf::io::acceptor_closed_msg&) {},
       [](const caf::io::connection_passivated_msg&) {},
       [](const caf::io::acceptor_passivated_msg&) {},

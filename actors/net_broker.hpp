@@ -68,6 +68,8 @@ private:
   void tell(interpreter_id owner, record_kind kind, std::uint64_t number, std::string_view text = {});
   bool commit();
   void flush_soon();
+  /// For what is not a turn of its box, which the end waits for anyway: it may have to throw away what others sent.
+  gate::visit go_inside() { return gate::visit(*env_.where().inside()); }
 
   const birthplace born_;
   environment& env_;

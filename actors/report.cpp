@@ -86,7 +86,7 @@ void ends::add(interpreter_report r, std::size_t most) noexcept {
 std::string to_text(const finalization_report& r) {
   std::string out = fmt::format("finalization: {} in {:.3f} s\n", name_of(r.verdict), r.seconds);
   for (const auto& p : r.phases)
-    for (const std::string& who : p.forced) out += fmt::format("  forced in {}: interpreter {}\n", p.name, who);
+    for (const std::string& who : p.forced) out += fmt::format("  forced in {}: {}\n", p.name, who);
   for (const deadlocked_task& t : r.deadlock)
     out += fmt::format("  {}: {}\n", t.in_circle ? "deadlock" : "waited", t.text());
   for (const exported_object& l : r.leaked)

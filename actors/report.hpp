@@ -55,7 +55,7 @@ struct finalization_report : ends {
   struct phase {
     std::string name;
     double seconds = 0;
-    std::vector<std::string> forced; // what had to be ended by force, by interpreter
+    std::vector<std::string> forced; // what had to be ended by force: "interpreter 2 'x'", ...
   };
 
   verdict_kind verdict = verdict_kind::clean;

@@ -12,7 +12,7 @@ system::~system() {
   if (!core_->forked()) core_->finalize();
   // Whether a thread is still inside an abandoned interpreter, and may yet come back to its core; or its threads are in
   // another process; or this is one of its workers, in a callback, which could not wait for itself.
-  if (core_->forked() || core_->abandoned_any() || on_worker_thread()) core_->keep_for_good();
+  if (core_->forked() || core_->abandoned_any() || on_worker_thread_of(core_->caf())) core_->keep_for_good();
 }
 result<void> system::run_main(const spawn_options& options, const source& from,
                               const std::function<bool(wire_writer&)>& write_args) {

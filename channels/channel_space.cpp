@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "channels/buffer_space.hpp"
 #include "channels/disposal.hpp"
 
 namespace Atoll {
@@ -142,14 +143,15 @@ void channel_space::dispose(item_bytes& bytes) {
   const gate::visit inside(*inside_);
   if (inside.open()) {
     dispose_values(bytes.reader(), *where_);
-  } else { // references mean nothing any more, but a channel has its memory
+  } else { // references mean nothing any more, but a channel and a buffer have their memory
     struct dropper final : wire_visitor {
       explicit dropper(channel_space& s) : space(s) {}
       void on_channel(channel_number channel) override { space.drop_held(channel); }
+      void on_buffer(const wire_slice& s) override { space.buffers_->give_back(s); }
       channel_space& space;
-    } channels(*this);
+    } holds(*this);
     wire_reader in = bytes.reader();
-    walk_values(in, channels);
+    walk_values(in, holds);
   }
   bytes.clear();
 }
@@ -191,7 +193,7 @@ void channel_space::seal() noexcept {
     lost = channel_handle(channel_ptr(at->second, false));
   }
   inside_->close();
-  while (!inside_->empty()) std::this_thread::yield();
+  while (!forked() && !inside_->empty()) std::this_thread::yield();
 }
 
 } // namespace Atoll

@@ -18,6 +18,7 @@
 
 namespace Atoll {
 
+class buffer_space;
 class directory;
 
 /// A channel that held items when the runtime ended.
@@ -29,7 +30,8 @@ struct channel_leftover {
 
 class channel_space : public std::enable_shared_from_this<channel_space> {
 public:
-  channel_space(directory& where, std::shared_ptr<gate> inside) noexcept : where_(&where), inside_(std::move(inside)) {}
+  channel_space(directory& where, std::shared_ptr<buffer_space> buffers, std::shared_ptr<gate> inside) noexcept
+      : where_(&where), buffers_(std::move(buffers)), inside_(std::move(inside)) {}
 
   /// invalid_argument: drop_oldest without room for an item. not_shareable: an heir of another runtime. runtime_finalizing: after close_all().
   result<channel_handle> make(channel_options options);
@@ -71,6 +73,7 @@ private:
   bool closed_ = false;                                       // under mutex_
 
   directory* const where_; // used inside the gate alone
+  const std::shared_ptr<buffer_space> buffers_;
   const std::shared_ptr<gate> inside_;
 };
 

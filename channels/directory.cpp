@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <mutex>
+#include <new>
 
 namespace Atoll {
 
-directory::directory() : channels_(std::make_shared<channel_space>(*this, inside_)) {}
+directory::directory() : channels_(std::make_shared<channel_space>(*this, buffers_, inside_)) {}
 
 // Handles of channels and of buffers may outlive it.
 directory::~directory() {
@@ -31,8 +32,14 @@ const char* name_of(run_state state) noexcept {
 
 bool directory::enter(interpreter_id id, std::string name, interpreter_id parent, inbox_ptr box) {
   const std::scoped_lock lock(mutex_);
-  if (!name.empty() && !names_.try_emplace(name, id).second) return false;
-  living_.emplace(id, entry{std::move(box), std::move(name), parent, run_state::starting});
+  const auto [named, is_new] = name.empty() ? std::pair(names_.end(), true) : names_.try_emplace(name, id);
+  if (!is_new) return false;
+  try {
+    living_.emplace(id, entry{std::move(box), std::move(name), parent, run_state::starting});
+  } catch (const std::bad_alloc&) {
+    if (named != names_.end()) names_.erase(named);
+    throw;
+  }
   return true;
 }
 

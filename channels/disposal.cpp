@@ -15,8 +15,8 @@ deferred_jobs::deferred_jobs() noexcept : outermost_(deferring == nullptr) {
   if (outermost_) deferring = this;
 }
 
-deferred_jobs::~deferred_jobs() {
-  if (!outermost_) return;
+void deferred_jobs::abandon_all() noexcept {
+  if (!std::exchange(outermost_, false)) return;
   deferring = nullptr;
   for (auto& [work, why] : jobs_) work->abandon(why);
 }

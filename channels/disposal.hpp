@@ -20,20 +20,23 @@ namespace Atoll {
 
 class outbox;
 
-/// For whoever may dispose under a lock: jobs thrown away on this thread while one of these stands are abandoned and deleted
-/// when it ends, as both run user code. Made before the lock, so that it ends after it. Within another it leaves all to that.
+/// For whoever may dispose under a lock: jobs thrown away on this thread while one of these stands are abandoned by
+/// abandon_all(), and deleted when it ends, as both run user code. Made before the lock, so that it ends after it. Within
+/// another it leaves all to that.
 class deferred_jobs {
 public:
   deferred_jobs() noexcept;
   deferred_jobs(const deferred_jobs&) = delete;
   deferred_jobs& operator=(const deferred_jobs&) = delete;
-  ~deferred_jobs();
+  ~deferred_jobs() { abandon_all(); }
 
+  /// Once; behind the lock.
+  void abandon_all() noexcept;
   /// Abandons and deletes the job: at the end of the outermost of these on this thread, or at once when there is none.
   static void abandon(std::unique_ptr<job> work, const error& why);
 
 private:
-  const bool outermost_;
+  bool outermost_;
   std::vector<std::pair<std::unique_ptr<job>, error>> jobs_;
 };
 

@@ -76,7 +76,7 @@ const finalization_report::phase& phase(const finalization_report& r, std::strin
   return *at;
 }
 
-/// Who was forced, in any phase: "exit: 2 'x'".
+/// Who was forced, in any phase: "exit: interpreter 2 'x'".
 std::string forced(const finalization_report& r) {
   std::vector<std::string> all;
   for (const auto& p : r.phases)
@@ -191,7 +191,7 @@ TEST_CASE("finalization: an endless finalizer is named alone, and takes no time 
     p.start("endless", std::string("atoll.finalizer(nil, function() ") + endless + " end, {priority = 0})");
     const finalization_report r = p.finalize();
     CHECK(p.said() == "newer, middle, oldest");
-    CHECK(forced(r) == "exit: 5 'endless'");
+    CHECK(forced(r) == "exit: interpreter 5 'endless'");
     CHECK(r.verdict == finalization_report::verdict_kind::forced);
     CHECK(outcome_of(r, "endless").outcome == end_kind::stopped);
     CHECK(r.finalizers_run == 4);
@@ -207,7 +207,7 @@ TEST_CASE("finalization: an endless exit handler that cannot be preempted keeps 
   p.start("endless", std::string("atoll.at_exit(function() table.sort({2, 1}, function() ") + endless + " end) end)");
   const finalization_report r = p.finalize();
   CHECK(p.said() == "older");
-  CHECK(forced(r) == "exit: 3 'endless'");
+  CHECK(forced(r) == "exit: interpreter 3 'endless'");
 }
 
 TEST_CASE("finalization: several endless handlers and finalizers of one interpreter are cut one after the other") {
@@ -222,7 +222,7 @@ TEST_CASE("finalization: several endless handlers and finalizers of one interpre
                            "atoll.finalizer(nil, function() says('last') end, {priority = 0})");
   const finalization_report r = p.finalize();
   CHECK(p.said() == "older, last");
-  CHECK(forced(r) == "exit: 3 'endless'");
+  CHECK(forced(r) == "exit: interpreter 3 'endless'");
   CHECK(r.finalizers_failed == 6);
 }
 
@@ -234,7 +234,7 @@ TEST_CASE("finalization: an interrupt of phase exit cuts one finalizer, the next
                         "atoll.finalizer(nil, function() atoll.sleep(0.02) says('waited') end, {priority = 0})");
   const finalization_report r = p.finalize();
   CHECK(p.said() == "waited");
-  CHECK(forced(r) == "exit: 3 'late'");
+  CHECK(forced(r) == "exit: interpreter 3 'late'");
   CHECK(r.finalizers_run == 2);
   CHECK(r.finalizers_failed == 1);
 }
@@ -262,7 +262,7 @@ bool abandons_one_and_runs_the_other() {
   if (!runtime.spawn({.name = "fine", .language = "fine"}, {})) return false;
   if (!runtime.spawn({.name = "stuck", .language = "stuck"}, {})) return false;
   const finalization_report r = runtime.finalize();
-  return other_ran && r.seconds < 1.5 && forced(r) == "exit: 3 'stuck', teardown: 3 'stuck'"
+  return other_ran && r.seconds < 1.5 && forced(r) == "exit: interpreter 3 'stuck', teardown: interpreter 3 'stuck'"
          && outcome_of(r, "stuck").outcome == end_kind::abandoned && outcome_of(r, "fine").outcome == end_kind::stopped;
 }
 
@@ -286,7 +286,7 @@ TEST_CASE("finalization: who has to be killed in teardown is told as killed, mai
   p.start("fine", "");
   p.run_main(std::string("atoll.finalizer(nil, function() ") + endless + " end, {priority = -1})");
   const finalization_report r = p.finalize();
-  CHECK(forced(r) == "teardown: 2 'child', teardown: 1 'main'");
+  CHECK(forced(r) == "teardown: interpreter 2 'child', teardown: interpreter 1 'main'");
   for (const char* name : {"main", "child"}) {
     CHECK(outcome_of(r, name).outcome == end_kind::killed);
     CHECK(outcome_of(r, name).failure.code == errc::killed);

@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "channels/buffer_space.hpp"
 #include "channels/channel_desk.hpp"
 #include "channels/channel_value.hpp"
 #include "channels/envelope.hpp"
@@ -522,4 +523,25 @@ TEST_CASE("space: after the end, too, a channel in an item that nobody receives 
   h.space.give_up(std::move(lost));
   CHECK(inside->use_count() == 1);
   CHECK(h.space.size() == 1);
+}
+
+TEST_CASE("space: after the end, too, a buffer in an item that nobody receives is let go of") {
+  harbour h;
+  const channel_handle c = h.make();
+  const inbox_ptr box(new inbox(ann, 100));
+  buffer_account own(h.d.buffers(), ann, "ann", nullptr, box);
+  channel_item item;
+  {
+    const auto made = own.make(10);
+    REQUIRE(made);
+    REQUIRE(made->put(item.bytes));
+  }
+  own.end();
+  h.space.seal();
+  CHECK(h.d.buffers()->in_flight() == 1);
+  std::vector<aftermath::undelivered> lost;
+  lost.push_back({std::move(item), c.pointer()});
+  h.space.give_up(std::move(lost));
+  CHECK(h.d.buffers()->in_flight() == 0);
+  CHECK(h.d.buffers()->blocks() == 0);
 }
