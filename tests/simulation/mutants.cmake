@@ -23,7 +23,7 @@ function(atoll_mutant name file)
   set_target_properties(mutant_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/mutants")
   add_test(NAME "mutant: ${name}"
     COMMAND "${BASH_PROGRAM}" "${PROJECT_SOURCE_DIR}/tests/simulation/catch_mutant.sh" "$<TARGET_FILE:mutant_${name}>")
-  set_tests_properties("mutant: ${name}" PROPERTIES TIMEOUT ${ATOLL_TEST_TIMEOUT} ENVIRONMENT "${sanitizer_env}")
+  set_tests_properties("mutant: ${name}" PROPERTIES TIMEOUT 300 ENVIRONMENT "${sanitizer_env}")
 endfunction()
 
 # Rule 2: a holder that passes a reference on keeps at least 1.
