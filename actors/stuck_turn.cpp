@@ -58,8 +58,10 @@ std::string stuck_turn::text() const {
   static const function_symbols symbols; // read when somebody is stuck for the first time
   const std::string caller = doing.what[0] != 0 ? fmt::format("'{}'", doing.what) : std::string();
   for (int i = 0; i < depth && doing.name_of != nullptr; ++i) {
-    const void* const start = _Unwind_FindEnclosingFunction(stack[static_cast<std::size_t>(i)]);
-    const std::string symbol = symbols.name_at(stack[static_cast<std::size_t>(i)]);
+    void* const at = stack[static_cast<std::size_t>(i)];
+    // It looks at the byte before: at the first instruction of a function that would be another function's.
+    const void* const start = _Unwind_FindEnclosingFunction(static_cast<char*>(at) + 1);
+    const std::string symbol = symbols.name_at(at);
     if (const char* known = doing.name_of(start, symbol.c_str()))
       return caller.empty() ? std::string(known) : fmt::format("{}, called by {}", known, caller);
   }
