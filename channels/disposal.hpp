@@ -32,7 +32,7 @@ public:
 
   /// Once; behind the lock.
   void abandon_all() noexcept;
-  /// Abandons and deletes the job: at the end of the outermost of these on this thread, or at once when there is none.
+  /// Throws the job away: through the outermost of these on this thread, or at once when there is none.
   static void abandon(std::unique_ptr<job> work, const error& why);
 
 private:

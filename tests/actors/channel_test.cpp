@@ -1,7 +1,6 @@
 // Channels in the hands of host threads: their ends first. Interpreters on the other side are Lua's and native ones.
 #include <doctest/doctest.h>
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include <atoll/native.hpp>
 
 #include "tests/actors/outside.hpp"
+#include "tests/in_a_process.hpp"
 
 namespace {
 
@@ -295,16 +295,7 @@ bool thread_of_a_stuck_sender_ends() {
 } // namespace
 
 TEST_CASE("host channels: a thread whose sender never ends its turn does not wait beyond the runtime") {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    alarm(30);
-    _exit(thread_of_a_stuck_sender_ends() ? 0 : 1);
-  }
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(test::in_a_process([] { return thread_of_a_stuck_sender_ends() ? 0 : 1; }, 30) == 0);
 }
 
 // -- the end of a channel ----------------------------------------------------------------------------------------------

@@ -6,9 +6,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <mutex>
@@ -19,6 +16,7 @@
 #include "actors/core.hpp"
 #include "actors/finalization.hpp"
 #include "tests/actors/probe_guest.hpp"
+#include "tests/in_a_process.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
@@ -269,13 +267,7 @@ bool abandons_one_and_runs_the_other() {
 } // namespace
 
 TEST_CASE("finalization: an exit handler in C++ that never returns is abandoned, those behind it run all the same") {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) _exit(abandons_one_and_runs_the_other() ? 0 : 1);
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(test::in_a_process([] { return abandons_one_and_runs_the_other() ? 0 : 1; }) == 0);
 }
 
 // -- killed in teardown ------------------------------------------------------------------------------------------------

@@ -1,9 +1,6 @@
 // Pending calls: who may schedule them, when they run, when they are refused; counted against the report.
 #include <doctest/doctest.h>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -16,6 +13,7 @@
 #include <atoll/lua.hpp>
 
 #include "tests/actors/outside.hpp"
+#include "tests/in_a_process.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
@@ -565,11 +563,5 @@ bool abandoned_calls_are_reported() {
 } // namespace
 
 TEST_CASE("the pending calls of an interpreter that is abandoned are reported, and do not run when it comes back") {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) _exit(abandoned_calls_are_reported() ? 0 : 1);
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(test::in_a_process([] { return abandoned_calls_are_reported() ? 0 : 1; }) == 0);
 }

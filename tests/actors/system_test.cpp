@@ -3,14 +3,12 @@
 
 #include <doctest/doctest.h>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <thread>
 
 #include "actors/core.hpp"
 #include "tests/actors/probe_guest.hpp"
+#include "tests/in_a_process.hpp"
 
 using namespace Atoll;
 using test::probe;
@@ -261,11 +259,5 @@ bool abandons_in_time() {
 } // namespace
 
 TEST_CASE("a guest that never returns is abandoned, and the deadline holds") {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) _exit(abandons_in_time() ? 0 : 1);
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(test::in_a_process([] { return abandons_in_time() ? 0 : 1; }) == 0);
 }

@@ -2,9 +2,6 @@
 // back, and though it only waited for a worker.
 #include <doctest/doctest.h>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <thread>
 
@@ -12,6 +9,7 @@
 #include <atoll/native.hpp>
 
 #include "tests/actors/outside.hpp"
+#include "tests/in_a_process.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
@@ -78,11 +76,5 @@ int nothing_runs_after_the_end() {
 
 TEST_CASE(
     "abandoned: no code of a guest runs after the end, neither behind a function that comes back nor in who waited") {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) _exit(nothing_runs_after_the_end());
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(test::in_a_process(nothing_runs_after_the_end) == 0);
 }

@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -18,32 +17,16 @@
 #include <atoll/lua.hpp>
 
 #include "tests/actors/outside.hpp"
+#include "tests/in_a_process.hpp"
 
 using namespace Atoll;
 using namespace std::chrono_literals;
+using test::in_a_process;
 using test::probe;
 using test::probe_functions;
 using test::soon;
 
 namespace {
-
-/// In a process of its own, as threads stay behind there. Its status.
-int in_a_process(int (*what)()) {
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    alarm(60); // it should hang here rather than in the test
-    try {
-      _exit(what());
-    } catch (...) {
-      _exit(99);
-    }
-  }
-  int status = -1;
-  REQUIRE(waitpid(child, &status, 0) == child);
-  REQUIRE(WIFEXITED(status));
-  return WEXITSTATUS(status);
-}
 
 system_config config_of(const probe_functions& functions) {
   system_config c;

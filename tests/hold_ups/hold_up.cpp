@@ -13,6 +13,7 @@
 #include <new>
 
 #include "actors/interpreter_actor.hpp"
+#include "tests/replaced_new.hpp"
 
 namespace Atoll::hold_ups {
 
@@ -69,24 +70,9 @@ int call(std::atomic<on_mutex>& real, const char* name, pthread_mutex_t* m) noex
   return f(m);
 }
 
-void* allocate(std::size_t bytes) noexcept {
-  come_by();
-  return std::malloc(bytes > 0 ? bytes : 1);
-}
-
 // What was freed last, so that nobody gets it for something else too soon.
 std::atomic<void*> freed[1U << 15U];
 std::atomic<unsigned> freed_so_far{0};
-
-void give_back(void* p) noexcept {
-  if (p == nullptr) return;
-#if defined(__SANITIZE_ADDRESS__)
-  return std::free(p); // AddressSanitizer does all this itself
-#endif
-  std::memset(p, 0xdd, malloc_usable_size(p));
-  const unsigned slot = freed_so_far.fetch_add(1, std::memory_order_relaxed) % std::size(freed);
-  std::free(freed[slot].exchange(p, std::memory_order_acq_rel)); // who frees it sees it overwritten
-}
 
 } // namespace
 
@@ -106,14 +92,26 @@ int pthread_mutex_unlock(pthread_mutex_t* m) {
 }
 }
 
-void* operator new(std::size_t bytes) {
-  void* const p = Atoll::hold_ups::allocate(bytes);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
+namespace Atoll::testing {
+
+void* allocate(std::size_t bytes) noexcept {
+  hold_ups::come_by();
+  return std::malloc(bytes > 0 ? bytes : 1);
 }
-void* operator new[](std::size_t bytes) { return operator new(bytes); }
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return Atoll::hold_ups::allocate(bytes); }
-void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return Atoll::hold_ups::allocate(bytes); }
+
+void give_back(void* p) noexcept {
+  if (p == nullptr) return;
+#if defined(__SANITIZE_ADDRESS__)
+  return std::free(p); // AddressSanitizer does all this itself
+#endif
+  std::memset(p, 0xdd, malloc_usable_size(p));
+  const unsigned slot = hold_ups::freed_so_far.fetch_add(1, std::memory_order_relaxed) % std::size(hold_ups::freed);
+  std::free(hold_ups::freed[slot].exchange(p, std::memory_order_acq_rel)); // who frees it sees it overwritten
+}
+
+} // namespace Atoll::testing
+
+// Aligned ones, too: CAF's workers are.
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   Atoll::hold_ups::come_by();
   const std::size_t a = static_cast<std::size_t>(alignment);
@@ -121,11 +119,5 @@ void* operator new(std::size_t bytes, std::align_val_t alignment) {
   if (p == nullptr) throw std::bad_alloc();
   return p;
 }
-void operator delete(void* p) noexcept { Atoll::hold_ups::give_back(p); }
-void operator delete[](void* p) noexcept { Atoll::hold_ups::give_back(p); }
-void operator delete(void* p, std::size_t) noexcept { Atoll::hold_ups::give_back(p); }
-void operator delete[](void* p, std::size_t) noexcept { Atoll::hold_ups::give_back(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { Atoll::hold_ups::give_back(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { Atoll::hold_ups::give_back(p); }
-void operator delete(void* p, std::align_val_t) noexcept { Atoll::hold_ups::give_back(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { Atoll::hold_ups::give_back(p); }
+void operator delete(void* p, std::align_val_t) noexcept { Atoll::testing::give_back(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { Atoll::testing::give_back(p); }

@@ -2,9 +2,9 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <new>
 
 #include "actors/interpreter_actor.hpp"
+#include "tests/replaced_new.hpp"
 
 namespace Atoll::torture {
 
@@ -24,8 +24,6 @@ bool fails() noexcept {
   return true;
 }
 
-void* allocate(std::size_t bytes) noexcept { return fails() ? nullptr : std::malloc(bytes > 0 ? bytes : 1); }
-
 } // namespace
 
 void let_every_nth_fail(std::uint32_t n) noexcept { every.store(spared ? 0 : n, std::memory_order_relaxed); }
@@ -37,17 +35,9 @@ poor_thread::~poor_thread() { poor = false; }
 
 } // namespace Atoll::torture
 
-void* operator new(std::size_t bytes) {
-  void* const p = Atoll::torture::allocate(bytes);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-void* operator new[](std::size_t bytes) { return operator new(bytes); }
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept { return Atoll::torture::allocate(bytes); }
-void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept { return Atoll::torture::allocate(bytes); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
+namespace Atoll::testing {
+
+void* allocate(std::size_t bytes) noexcept { return torture::fails() ? nullptr : std::malloc(bytes > 0 ? bytes : 1); }
+void give_back(void* p) noexcept { std::free(p); }
+
+} // namespace Atoll::testing
